@@ -1,0 +1,1 @@
+"""Sightline: the improvement cycle for video-analytics detectors."""

@@ -1,0 +1,1 @@
+"""Files: tables, shards, images, video, annotation formats."""

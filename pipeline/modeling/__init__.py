@@ -1,0 +1,1 @@
+"""Torch: detectors, losses, the training loop, prediction."""

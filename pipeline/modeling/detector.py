@@ -1,0 +1,41 @@
+"""The one interface of every detector: loss on a batch, candidates for everything else."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """What is truly in one input picture. M = number of boxes."""
+
+    boxes: Tensor  # (M, 4) float32 input-pixel xyxy
+    labels: Tensor  # (M,) int64
+    ignore: Tensor  # (M,) bool: neither object nor background
+
+
+class Detector(nn.Module, ABC):
+    """A detector of `classes` classes in uint8 RGB pictures.
+
+    `forward` gives candidates before NMS: boxes (B, A, 4) in input-pixel xyxy and scores (B, A, C) in 0..1. It is the
+    graph that is exported; `runtime.postprocess` makes detections of it everywhere.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    @abstractmethod
+    def loss(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        """Loss terms of a batch of uint8 images (B, 3, H, W); their sum is what training minimises."""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Candidates of a batch of uint8 images (B, 3, H, W): boxes (B, A, 4) and scores (B, A, C)."""
+
+
+def to_batch(images: list[Tensor]) -> Tensor:
+    """(3, H, W) uint8 pictures to one contiguous batch, channels last, as the CPU's convolutions like it."""
+    return torch.stack(images).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,39 @@
+"""From a model's candidates to detections, the same way wherever the model runs."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.boxes import class_nms
+from pipeline.core.types import Detections
+from pipeline.runtime.contract import OutputContract
+from pipeline.runtime.preprocess import Placement
+
+CANDIDATES = 1000  # best (box, class) pairs that enter NMS, as in torchvision's one-stage detectors
+
+
+def select(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    rule: OutputContract,
+    placement: Placement,
+    size: tuple[int, int],
+) -> Detections:
+    """Candidates above the floor, NMS within each class, mapped back to the source picture.
+
+    Args:
+        boxes: (A, 4) input-pixel xyxy.
+        scores: (A, C) in 0..1.
+        rule: floor, NMS IoU and the number kept.
+        placement: how the source lies in the input.
+        size: width and height of the source, pixels.
+
+    Returns:
+        detections in source pixels, best first.
+    """
+    anchor, label = np.nonzero(scores >= rule.score_floor)
+    score = scores[anchor, label]
+    best = np.argsort(-score, kind="stable")[:CANDIDATES]
+    anchor, label, score = anchor[best], label[best].astype(np.int64), score[best]
+    keep = class_nms(boxes[anchor], score, label, rule.nms_iou)[: rule.max_detections]
+    found = placement.to_source(boxes[anchor[keep]], *size)
+    return Detections(found, score[keep].astype(np.float32), label[keep])

@@ -1,0 +1,1 @@
+"""Servers and outside engines: MLflow, Hydra composition, DVC housekeeping."""

@@ -1,0 +1,1 @@
+"""Pixels: quality figures, augmentation policies, drawing."""
