@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ PARAMS = Path("params.yaml")
 class Params(BaseModel):
     """One section of params.yaml. Unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
     def load(cls, section: str, path: Path = PARAMS) -> Self:
@@ -34,18 +34,35 @@ class Params(BaseModel):
         """The section from a plain mapping. Raises ConfigError as `load` does."""
         if values is None:
             raise ConfigError(f"{origin}: section {section!r} is missing; run: sightline compose")
+        if lines := cls.problems(section, values):
+            raise bad_values(origin, lines)
+        return cls.model_validate_json(_json(values))
+
+    @classmethod
+    def problems(cls, section: str, values: object) -> list[str]:
+        """What is wrong with the section, a line a value, by dotted key; nothing where it is good."""
         try:
-            return cls.model_validate_json(json.dumps(values))  # JSON: a YAML list may fill a tuple, nothing else bends
+            cls.model_validate_json(_json(values))
         except ValidationError as error:
-            lines = [f"  {_explain(section, e, cls)}" for e in error.errors()]
-            count = f"{len(lines)} bad value{'s' if len(lines) > 1 else ''}"
-            raise ConfigError("\n".join([f"{origin}: {count}", *lines])) from None
+            return [_explain(section, e, cls) for e in error.errors()]
+        return []
+
+
+def bad_values(origin: str, lines: Sequence[str]) -> ConfigError:
+    """One error for all of them."""
+    count = f"{len(lines)} bad value{'s' if len(lines) > 1 else ''}"
+    return ConfigError("\n  ".join([f"{origin}: {count}", *lines]))
+
+
+def _json(values: object) -> str:
+    """As JSON, so that a YAML list may fill a tuple and nothing else bends; a YAML date is its text."""
+    return json.dumps(values, default=str)
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """The whole file as plain mappings. Raises ConfigError where it is missing or no mapping."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_bytes())
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; run: sightline compose") from None
     except yaml.YAMLError as error:

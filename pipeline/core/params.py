@@ -131,7 +131,7 @@ class AugmentParams(Params):
 class ModelParams(Params):
     """Section `model`."""
 
-    name: Literal["nano", "small", "ssdlite"]
+    name: Literal["nano", "ssdlite"]
     weights: Literal["none", "default"]  # `default`: pretrained where they can be had
 
 
@@ -145,13 +145,13 @@ class OptimizerParams(Params):
 
 
 class LoopAugmentParams(Params):
-    """Cheap geometry in the training loop."""
+    """Cheap geometry and colour in the training loop."""
 
     flip: Fraction
     mosaic: Fraction
     scale: float = Field(ge=0, lt=1)  # zoom by 1 - scale .. 1 + scale
     translate: float = Field(ge=0, lt=1)  # share of width and height
-    brightness: float = Field(ge=0, lt=1)
+    colour: float = Field(ge=0, lt=1)  # range of gain, gamma and white balance
     close_epochs: int = Field(ge=0)  # the last epochs see plain pictures
 
 

@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
-
-NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
 class Split(StrEnum):
@@ -58,7 +55,7 @@ class Frame:
     sharpness: float = 0.0  # variance of the Laplacian
     under_exposed: float = 0.0  # share of pixels at or below luma 5
     over_exposed: float = 0.0  # share of pixels at or above luma 250
-    attributes: Mapping[str, str] = field(default=NO_ATTRIBUTES)  # from the manifest: weather, time of day, site ...
+    attributes: Mapping[str, str] = field(default_factory=dict)  # from the manifest: weather, time of day, site ...
 
     @property
     def usable(self) -> bool:
@@ -78,7 +75,7 @@ class Annotation:
     height: float
     ignore: bool = False  # neither a truth nor a false alarm: a crowd, a sliver, a reflection
     track_id: str = ""
-    attributes: Mapping[str, str] = field(default=NO_ATTRIBUTES)
+    attributes: Mapping[str, str] = field(default_factory=dict)
     origin: Origin = Origin.HUMAN
     annotators: tuple[str, ...] = ()
     agreement: float | None = None  # mean IoU of the annotators' boxes with the consensus; None with one annotator

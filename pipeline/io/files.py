@@ -62,6 +62,18 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty temporary folder beside `path`; it takes its place once the block ends without an error."""
+    temporary = fresh_folder(path.parent / f".{path.name}.partial")
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def fresh_folder(path: Path) -> Path:
     """An empty folder: what an earlier run left there is gone."""
     shutil.rmtree(path, ignore_errors=True)

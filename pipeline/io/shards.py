@@ -3,7 +3,6 @@
 import io
 import os
 import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -98,6 +97,6 @@ class ShardReader:
         return self._files[shard]
 
 
-def by_id(frames: list[Frame]) -> Mapping[str, Frame]:
+def by_id(frames: list[Frame]) -> dict[str, Frame]:
     """Usable frames by id."""
     return {frame.frame_id: frame for frame in frames if frame.usable}

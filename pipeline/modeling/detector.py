@@ -15,6 +15,10 @@ class Target:
     labels: Tensor  # (M,) int64
     ignore: Tensor  # (M,) bool: neither object nor background
 
+    def to(self, where: torch.device) -> "Target":
+        """The same target on another device."""
+        return Target(self.boxes.to(where), self.labels.to(where), self.ignore.to(where))
+
 
 class Detector(nn.Module, ABC):
     """A detector of `classes` classes in uint8 RGB pictures.

@@ -1,0 +1,48 @@
+# Everything starts here: `make repro` turns the cycle, `make test` proves it. Both make the environment they need.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+export NO_ALBUMENTATIONS_UPDATE := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help repro test lint bench ui clean
+.DEFAULT_GOAL := help
+
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+repro: $(VENV)/ready ## turn the whole cycle, then say where to look
+	sightline repair
+	dvc repro
+	@echo
+	@echo "report:    $(CURDIR)/reports/index.html (open it in a browser)"
+	@echo "tracking:  make ui (MLflow, http://127.0.0.1:5000)"
+	@echo "next:      . $(VENV)/bin/activate; dvc exp run -S model=ssdlite -S train.epochs=1; dvc exp show"
+
+lint: $(VENV)/ready ## style, types, layers, the configuration
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	sightline check
+
+test: lint ## lint and all tests
+	python -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/ready ## speed against named peers, as ratios in one run
+	@for file in benchmarks/*.py; do echo "== $$file"; python $$file || exit 1; done
+
+ui: $(VENV)/ready ## MLflow on the local store
+	sightline ui
+
+clean: ## remove the environment and everything that stages wrote
+	rm -rf $(VENV) .training .mypy_cache .ruff_cache .pytest_cache .import_linter_cache mlflow.db mlartifacts mlruns
+	rm -rf data/frames data/annotations data/splits data/training models/train models/export
+	rm -rf reports/evaluate reports/gate.json reports/register.json reports/index.html .dvc/cache .dvc/tmp

@@ -1,0 +1,105 @@
+"""`sightline`: what people do by hand beside `dvc repro`."""
+
+import argparse
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from pipeline.core.config import PARAMS, read_params
+from pipeline.core.errors import ConfigError
+from pipeline.core.stage import run, summary
+from pipeline.io.files import write_bytes
+from pipeline.services.composition import changes, compose, validate
+from pipeline.services.dvc import repair
+
+
+def compose_command(args: argparse.Namespace) -> None:
+    """Compose conf/ into params.yaml for plain `dvc repro`.
+
+    Without overrides it is the default configuration; nothing of an earlier composition stays. A composition that does
+    not hold what the stages ask for is refused, and params.yaml stays as it was.
+
+    Examples:
+      sightline compose
+      sightline compose model=ssdlite train.epochs=3
+      sightline compose data=folder data.path=/site/frames data.labels.path=/site/export.json
+      sightline compose experiment=smoke
+    """
+    text = compose(args.overrides)
+    values = yaml.safe_load(text)
+    validate(values)
+    told = changes(_current(), values)
+    write_bytes(PARAMS, text.encode())
+    print("".join(f"  {line}\n" for line in told), end="")
+    summary(PARAMS.name, f"{len(told)} value{'' if len(told) == 1 else 's'} changed" if told else "unchanged")
+
+
+def _current() -> dict[str, object]:
+    """The values in force; none where there are none that can be read."""
+    try:
+        return read_params()
+    except ConfigError:
+        return {}
+
+
+def check_command(_: argparse.Namespace) -> None:
+    """Check every section of params.yaml, and name all that is wrong at once.
+
+    Examples:
+      sightline check
+    """
+    values = read_params()
+    validate(values)
+    summary(PARAMS.name, f"{len(values)} sections are good")
+
+
+def repair_command(_: argparse.Namespace) -> None:
+    """Repair what a killed DVC run left behind: its read-write lock, and a half-written dvc.lock.
+
+    It refuses while DVC is at work here. A command that outlived its killed run is named, never ended.
+
+    Examples:
+      sightline repair && dvc repro
+    """
+    told = repair(Path())
+    print("".join(f"  {line}\n" for line in told), end="")
+    summary("repair", f"{len(told)} finding{'' if len(told) == 1 else 's'}" if told else "nothing to repair")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "compose": compose_command,
+    "check": check_command,
+    "repair": repair_command,
+}
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The parser; each command's help is its docstring."""
+    parser = argparse.ArgumentParser(prog="sightline", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for name, command in COMMANDS.items():
+        first, _, rest = (command.__doc__ or "").partition("\n\n")
+        sub = commands.add_parser(
+            name,
+            help=first,
+            description=first,
+            epilog=inspect.cleandoc(rest),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=command)
+        if name == "compose":
+            sub.add_argument("overrides", nargs="*", metavar="override", help="Hydra override, key=value")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command; exit code 2 and a plain message where the user can mend what is wrong."""
+    args = arguments().parse_args(argv)
+    run(partial(args.command, args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""One self-contained HTML page of facts, tables and pictures. Nothing is fetched; everything put in is escaped."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Literal
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.core.errors import DataError
+
+INK = "#010203"  # stands for the page's own text colour in a chart
+COLORS = ("#2f6fde", "#d9822b", "#1f9e75", "#b0489b", "#8a8f98")  # apart from one another on white and on black
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One value of a table."""
+
+    text: str
+    kind: Literal["text", "number", "good", "bad", "quiet", "interval"] = "text"
+    interval: tuple[float, float, float] = (0.0, 0.0, 0.0)  # low, estimate, high in 0..1, for kind interval
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; the first cell of a row is its heading."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    source: str  # the file that the values come from
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture: the data URI of a PNG, or the markup of a chart."""
+
+    caption: str
+    alt: str
+    source: str
+    uri: str = ""
+    svg: str = ""  # markup that is safe as it is: only `line_chart` makes it
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One chapter of the page."""
+
+    name: str  # its anchor
+    title: str
+    question: str
+    facts: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    source: str = ""  # the file that the facts come from
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The whole page; the verdict comes first."""
+
+    title: str
+    subtitle: str
+    passed: bool
+    verdict: str
+    reasons: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+
+def render(page: Page) -> bytes:
+    """The page as HTML, UTF-8; the same page gives the same bytes."""
+    environment = Environment(
+        loader=PackageLoader("pipeline.io"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(page=page).encode()
+
+
+def text(value: object) -> Cell:
+    """A cell of text."""
+    return Cell(str(value))
+
+
+def number(value: float | None, digits: int = 3) -> Cell:
+    """A cell of a number; a dash where the figure is not defined."""
+    return Cell("-", "quiet") if value is None else Cell(figure(value, digits), "number")
+
+
+def figure(value: float, digits: int = 3) -> str:
+    """A number as text: whole numbers in groups of three digits, others with so many decimals."""
+    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else f"{value:.{digits}f}"
+
+
+def mark(text: str, *, good: bool) -> Cell:
+    """A cell that judges: by its words and a sign first, by colour second."""
+    return Cell(text, "good" if good else "bad")
+
+
+def interval(low: float, estimate: float, high: float) -> Cell:
+    """A cell with an estimate and its confidence interval, all in 0..1, drawn and written."""
+    return Cell(f"{low:.3f} to {high:.3f}", "interval", (low, estimate, high))
+
+
+def png(path: Path) -> str:
+    """The data URI of a PNG file.
+
+    Raises:
+        DataError: the file is missing or no PNG.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    if not data.startswith(PNG):
+        raise DataError(f"{path} is no PNG")
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def line_chart(name: str, lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Markup:
+    """Lines over x as the markup of an SVG in the page's own text colour, the same bytes for the same points.
+
+    Args:
+        name: unique on the page; it makes the ids inside the picture unique.
+        lines: points by label.
+        x: label of the axis.
+        y: label of the axis.
+    """
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10.0}):
+        chart = Figure(figsize=(5.6, 3.0), layout="constrained")
+        axes = chart.add_subplot()
+        for (label, points), color in zip(lines.items(), cycle(COLORS), strict=False):
+            marker = "o" if len(points) <= 12 else ""
+            axes.plot(*zip(*points, strict=True), label=label, color=color, linewidth=1.8, marker=marker)
+        _plain(axes, x, y)
+        out = io.StringIO()
+        chart.savefig(
+            out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
+    svg = out.getvalue()
+    return Markup(svg[svg.index("<svg") :].replace(INK, "currentColor"))  # noqa: S704 - matplotlib escapes its texts
+
+
+def _plain(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    axes.tick_params(colors=INK)
+    axes.grid(color=INK, alpha=0.12)
+    axes.spines[:].set_color(INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, labelcolor=INK)

@@ -1,0 +1,212 @@
+"""Frames of a video file: streamed, upright, in presentation time; what a broken file still holds is kept."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.codec.context import Flags as CodecFlags
+from numpy.typing import NDArray
+
+from pipeline.core.errors import DataError
+from pipeline.core.params import SamplingParams, UsableParams
+from pipeline.io.images import size_defect
+
+SUFFIXES = frozenset(
+    {".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"}
+    | {".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+)
+# Playlists are no videos: FFmpeg would follow what they name, to other files of this machine or to the network.
+SAFE = {
+    "format_whitelist": "mov,matroska,webm,avi,mpegts,mpeg,asf,flv,mpegvideo,h264,hevc,m4v",
+    "protocol_whitelist": "file",
+}
+DECLARING = {"mov", "matroska", "avi", "asf"}  # containers whose header states the duration
+TOLERANCE_S = 0.5  # a video may end this much before its stated end: tracks differ in length, edits are cut
+TICK = 1e-6  # of a sampling interval: a frame this little before its tick counts as on it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoFrame:
+    """One decoded frame."""
+
+    index: int  # in decoding order of the whole clip, from 0
+    timestamp_s: float  # seconds from the clip's first frame
+    pixels: NDArray[np.uint8]  # (H, W, 3) RGB, upright
+
+
+def read_video(path: Path, sampling: SamplingParams, limits: UsableParams) -> Iterator[VideoFrame]:
+    """The frames of a video that the sampling takes, one at a time.
+
+    `all` takes every frame; `fps` the first frame at or after each tick of the clip's presentation time, so a variable
+    frame rate is no matter; `keyframes` those that are coded on their own, whose index follows from time and rate.
+    A frame that was not decoded whole, and those up to the next key frame, which build on it, are left out.
+
+    Raises:
+        DataError: as `key: details`, once all good frames are out: the file is no video, breaks off or is damaged.
+    """
+    if not path.stat().st_size:
+        raise DataError("empty file: 0 bytes")
+    try:
+        with av.open(str(path), options=SAFE, metadata_errors="replace") as container:
+            if not container.streams.video:
+                raise DataError("no video: the file holds other streams only")
+            yield from _Clip(container, sampling, limits).frames()
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"broken video: cannot be opened: {error.strerror}") from None
+
+
+class _Clip:
+    """One pass over an open video, and what it meets on the way."""
+
+    def __init__(self, container: Any, sampling: SamplingParams, limits: UsableParams) -> None:
+        self._container = container
+        self._stream = container.streams.video[0]
+        self._sampling = sampling
+        self._limits = limits
+        self._clock = _Clock(self._stream.average_rate or self._stream.guessed_rate)
+        self._index = 0  # of the next frame
+        self._end = 0.0  # last moment that any packet reaches, in the container's time
+        self._damaged = 0  # frames
+        self._failed = 0  # packets that gave no frame
+        self._doubt: int | None = None  # number of the packet from which on frames may build on a damaged one
+        self._stopped = ""
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """As `read_video`."""
+        context = self._stream.codec_context
+        if context is None:
+            raise DataError("broken video: its codec is not known; convert it to H.264")
+        context.thread_count = 1  # clips are decoded side by side
+        context.flags |= CodecFlags.copy_opaque  # a frame carries what its packet carried
+        if self._sampling.mode == "keyframes":
+            context.skip_frame = "NONKEY"
+        if defect := size_defect(context.width, context.height, self._limits):
+            raise DataError(defect)
+        next_tick = 0
+        for frame, seconds in self._whole():
+            tick = math.floor(seconds * self._sampling.fps + TICK)
+            if self._sampling.mode == "fps" and tick < next_tick:
+                continue
+            next_tick = tick + 1
+            yield VideoFrame(self._place(seconds), round(seconds, 6), _pixels(frame))
+        if problem := self._problem():
+            raise DataError(f"broken video: {problem}")
+
+    def _whole(self) -> Iterator[tuple[Any, float]]:
+        """Frames that were decoded whole, and their seconds."""
+        for frame in self._decoded():
+            seconds = self._clock.tick(frame)
+            if self._in_doubt(frame):
+                self._damaged += 1
+            elif defect := size_defect(frame.width, frame.height, self._limits):
+                raise DataError(defect)
+            else:
+                yield frame, seconds
+            self._index += 1
+
+    def _in_doubt(self, frame: Any) -> bool:
+        """Whether a frame is damaged, or may build on one that is: it was sent later, with no key frame between."""
+        if frame.is_corrupt and self._doubt is None:
+            self._doubt = frame.opaque
+        if self._doubt is None or frame.opaque < self._doubt:
+            return False
+        if frame.key_frame and not frame.is_corrupt:
+            self._doubt = None
+        return self._doubt is not None
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames in order of presentation; each carries the number of its packet."""
+        for number, packet in enumerate(self._packets()):
+            packet.opaque = number
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                self._failed += 1
+                self._doubt = number if self._doubt is None else self._doubt
+            else:
+                yield from frames
+
+    def _packets(self) -> Iterator[Any]:
+        """Packets of the video stream; the others only say how far the file goes."""
+        packets = self._container.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                self._stopped = str(error.strerror)
+                return
+            if packet is None:
+                return
+            if packet.pts is not None and packet.time_base:
+                self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream is self._stream:
+                yield packet
+
+    def _place(self, seconds: float) -> int:
+        if self._sampling.mode != "keyframes":
+            return self._index
+        if not self._clock.rate:
+            raise DataError("broken video: no frame rate, which keyframes need; set ingest.sampling.mode=all")
+        return round(seconds * self._clock.rate)
+
+    def _problem(self) -> str:
+        """What kept the clip from being read to its end; "" where nothing did."""
+        if not self._index:
+            return "no frame can be decoded"
+        here = f"after {self._index} frames at {self._clock.seconds:.2f} s"
+        missing = self._missing()
+        if self._stopped or missing > TOLERANCE_S:
+            return f"breaks off {here}, {missing:.2f} s before its end" + (
+                f" ({self._stopped})" if self._stopped else ""
+            )
+        lost = self._damaged + self._failed
+        return f"{lost} of {self._index + self._failed} frames are damaged" if lost else ""
+
+    def _missing(self) -> float:
+        """Seconds between the last packet and the end that the header states."""
+        if self._container.format.name.partition(",")[0] not in DECLARING or not self._container.duration:
+            return 0.0
+        start = (self._container.start_time or 0) / av.time_base
+        return float(max(0.0, start + self._container.duration / av.time_base - self._end))
+
+
+class _Clock:
+    """Seconds from the first frame; never back, whatever the timestamps do.
+
+    Cameras restart their clocks and transport streams wrap around: after a step back, time goes on by one frame.
+    """
+
+    def __init__(self, rate: Fraction | None) -> None:
+        self.rate = float(rate or 0)
+        self.seconds = 0.0
+        self._zero: Fraction | None = None
+
+    def tick(self, frame: Any) -> float:
+        """Seconds of the next frame."""
+        if frame.pts is None:
+            self.seconds += self._step() if self._zero is not None else 0.0
+            self._zero = self._zero or Fraction(0)
+            return self.seconds
+        raw = frame.pts * frame.time_base
+        if self._zero is None:
+            self._zero = raw
+        elif raw - self._zero < self.seconds - TICK:
+            self._zero = raw - Fraction(self.seconds + self._step())
+        self.seconds = float(raw - self._zero)
+        return self.seconds
+
+    def _step(self) -> float:
+        if not self.rate:
+            raise DataError("broken video: neither timestamps nor a frame rate; convert it with a frame rate")
+        return 1 / self.rate
+
+
+def _pixels(frame: Any) -> NDArray[np.uint8]:
+    """RGB pixels, turned as the display matrix says: quarter turns counterclockwise."""
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4), np.uint8)

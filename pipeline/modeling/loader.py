@@ -1,0 +1,192 @@
+"""Batches from decoded pictures, with cheap geometry.
+
+Every picture's randomness is a function of (seed, epoch, index), so an interrupted run continues with exactly the
+pictures that an uninterrupted one would have seen.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.core.boxes import area
+from pipeline.core.params import LoopAugmentParams
+from pipeline.modeling.detector import Target, to_batch
+from pipeline.runtime.preprocess import FILL
+
+MIN_SIDE = 2.0  # input pixels: a smaller rest of a box says nothing
+MIN_VISIBLE = 0.3  # share of a box's area that must remain; less becomes an ignore region
+AHEAD = 3  # batches prepared while the model works
+
+Picture = NDArray[np.uint8]
+
+
+class Pictures(Protocol):
+    """Decoded training pictures; `io.training.TrainingSet` is one."""
+
+    @property
+    def boxes(self) -> list[NDArray[np.float32]]:
+        """(M, 4) input-pixel xyxy of each picture."""
+
+    @property
+    def labels(self) -> list[NDArray[np.int64]]:
+        """(M,) class indices of each picture."""
+
+    @property
+    def ignore(self) -> list[NDArray[np.bool_]]:
+        """(M,) of each picture: neither object nor background."""
+
+    def __len__(self) -> int: ...
+
+    def picture(self, index: int) -> Picture:
+        """(H, W, 3) uint8 RGB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One picture and its boxes, (M, 4) input-pixel xyxy."""
+
+    image: Picture
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ignore: NDArray[np.bool_]
+
+    def tensors(self) -> tuple[Tensor, Target]:
+        """What the model takes: (3, H, W) uint8 and its target."""
+        image = torch.from_numpy(np.ascontiguousarray(self.image)).permute(2, 0, 1)
+        arrays = (self.boxes, self.labels, self.ignore)
+        return image, Target(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+
+
+def batches(
+    pictures: Pictures, p: LoopAugmentParams, *, batch_size: int, seed: int, epoch: int, plain: bool
+) -> Iterator[tuple[Tensor, list[Target]]]:
+    """The batches of one epoch, prepared ahead in a thread; a smaller rest is left out unless it is all there is.
+
+    Args:
+        pictures: what to draw from.
+        p: chances and ranges.
+        batch_size: pictures a batch.
+        seed: of the training.
+        epoch: from 0.
+        plain: only flip; no mosaic, zoom, shift or recolouring.
+    """
+    order = sampled(repeat_factors(pictures), np.random.default_rng((seed, epoch)))
+    count = max(1, len(order) // batch_size)
+    chunks = [order[i * batch_size : (i + 1) * batch_size] for i in range(count)]
+
+    def make(chunk: NDArray[np.int64]) -> tuple[Tensor, list[Target]]:
+        samples = [draw(pictures, int(i), p, np.random.default_rng((seed, epoch, int(i))), plain=plain) for i in chunk]
+        images, targets = zip(*(s.tensors() for s in samples), strict=True)
+        return to_batch(list(images)), list(targets)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(make, chunk) for chunk in chunks[:AHEAD]]
+        for chunk in [*chunks[AHEAD:], *[None] * min(AHEAD, count)]:
+            ready = waiting.pop(0)
+            if chunk is not None:
+                waiting.append(pool.submit(make, chunk))
+            yield ready.result()
+
+
+def repeat_factors(pictures: Pictures) -> NDArray[np.float64]:
+    """How often each picture is seen relative to the others, (N,), mean 1.
+
+    A picture of a rare class comes more often: the square root of the inverse share of pictures that show its rarest
+    class, as in repeat-factor sampling (LVIS, Gupta et al., CVPR 2019) with the threshold at 1.
+    """
+    shown = [set(labels[~ignore].tolist()) for labels, ignore in zip(pictures.labels, pictures.ignore, strict=True)]
+    share = {label: np.mean([label in s for s in shown]) for label in set().union(*shown)}
+    factors = np.array([max((share[label] ** -0.5 for label in s), default=1.0) for s in shown])
+    return np.asarray(factors / factors.mean())
+
+
+def sampled(factors: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """As many indices as factors, shuffled: each as often as its factor says, by systematic sampling."""
+    order = rng.permutation(len(factors))
+    offset = rng.random()
+    reach = np.cumsum(factors[order])
+    reach[-1] = len(factors)  # not a rounding error less: an epoch always has the same length
+    counts = np.diff(np.floor(reach + offset), prepend=0).astype(int)
+    return np.asarray(rng.permutation(np.repeat(order, counts)), np.int64)
+
+
+def draw(
+    pictures: Pictures, index: int, p: LoopAugmentParams, rng: np.random.Generator, *, plain: bool = False
+) -> Sample:
+    """One training sample: a picture or a mosaic of four, moved, flipped and recoloured by chance."""
+    if not plain and rng.random() < p.mosaic:
+        sample = _mosaic(pictures, [index, *rng.integers(0, len(pictures), 3).tolist()], p, rng)
+    else:
+        sample = Sample(pictures.picture(index), pictures.boxes[index], pictures.labels[index], pictures.ignore[index])
+        sample = sample if plain else _move(sample, p, rng)
+    if rng.random() < p.flip:
+        sample = _flip(sample)
+    return sample if plain else _recolour(sample, p, rng)
+
+
+def _move(sample: Sample, p: LoopAugmentParams, rng: np.random.Generator) -> Sample:
+    height, width = sample.image.shape[:2]
+    scale = 1 + rng.uniform(-p.scale, p.scale)
+    shift = rng.uniform(-p.translate, p.translate, 2) * (width, height) + (1 - scale) * np.array([width, height]) / 2
+    return _warp(sample, scale, shift, (width, height))
+
+
+def _mosaic(pictures: Pictures, indices: list[int], p: LoopAugmentParams, rng: np.random.Generator) -> Sample:
+    """Four pictures around a random centre (YOLOv4, Bochkovskiy et al., 2020)."""
+    height, width = pictures.picture(indices[0]).shape[:2]
+    centre = (rng.uniform(0.3, 0.7, 2) * (width, height)).astype(int)
+    canvas = np.full((height, width, 3), FILL, np.uint8)
+    parts = []
+    for i, index in enumerate(indices):
+        right, below = i % 2, i // 2
+        start = np.array([centre[0] * right, centre[1] * below])
+        end = np.array([width if right else centre[0], height if below else centre[1]])
+        scale = 0.7 * (1 + rng.uniform(-p.scale, p.scale))
+        size = np.array([width, height]) * scale
+        shift = np.where([right, below], 0, end - start - size)  # the corner of each picture touches the centre
+        source = Sample(pictures.picture(index), pictures.boxes[index], pictures.labels[index], pictures.ignore[index])
+        part = _warp(source, scale, shift, (int(end[0] - start[0]), int(end[1] - start[1])))
+        canvas[start[1] : end[1], start[0] : end[0]] = part.image
+        parts.append((part, np.tile(start, 2).astype(np.float32)))
+    return Sample(
+        canvas,
+        np.concatenate([part.boxes + offset for part, offset in parts]),
+        np.concatenate([part.labels for part, _ in parts]),
+        np.concatenate([part.ignore for part, _ in parts]),
+    )
+
+
+def _warp(sample: Sample, scale: float, shift: NDArray[np.floating], size: tuple[int, int]) -> Sample:
+    """Scale, then shift, into a picture of `size` (width, height)."""
+    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float64)
+    image = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(FILL, FILL, FILL))
+    moved = sample.boxes * np.float32(scale) + np.tile(shift, 2).astype(np.float32)
+    clipped = np.clip(moved, 0, np.array([*size, *size], np.float32))
+    visible = area(clipped) / np.maximum(area(moved), 1e-6)
+    keep = (clipped[:, 2:] - clipped[:, :2]).min(1, initial=np.inf) >= MIN_SIDE
+    ignore = sample.ignore | (visible < MIN_VISIBLE)
+    return Sample(np.asarray(image, np.uint8), clipped[keep], sample.labels[keep], ignore[keep])
+
+
+def _flip(sample: Sample) -> Sample:
+    width = sample.image.shape[1]
+    boxes = sample.boxes.copy()
+    boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
+    return Sample(sample.image[:, ::-1], boxes, sample.labels, sample.ignore)
+
+
+def _recolour(sample: Sample, p: LoopAugmentParams, rng: np.random.Generator) -> Sample:
+    """Gain, offset and gamma of the whole picture, and a gain of each channel: light and white balance by one table."""
+    gain = (1 + rng.uniform(-p.colour, p.colour)) * (1 + rng.uniform(-p.colour, p.colour, 3) / 2)
+    gamma = np.exp(rng.uniform(-p.colour, p.colour))
+    level = (np.arange(256) / 255)[:, None] ** gamma * gain + rng.uniform(-p.colour, p.colour) / 4
+    table = np.clip(level * 255, 0, 255).astype(np.uint8)
+    image = cv2.LUT(sample.image, table[None])
+    return Sample(np.asarray(image, np.uint8), sample.boxes, sample.labels, sample.ignore)

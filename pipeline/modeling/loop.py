@@ -1,0 +1,189 @@
+"""The training loop: one function of (model, pictures, parameters, state), with an epoch as its unit of survival."""
+
+import math
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from pipeline.core.errors import SightlineError
+from pipeline.core.params import OptimizerParams, TrainParams
+from pipeline.modeling.detector import Detector
+from pipeline.modeling.device import autocast, device, on_device, resolve_precision
+from pipeline.modeling.loader import Pictures, batches
+from pipeline.modeling.state import (
+    State,
+    Tensors,
+    optimizer_tensors,
+    read_state,
+    restore_optimizer,
+    write_state,
+)
+
+Validate = Callable[[Detector], dict[str, float]]
+OnEpoch = Callable[[dict[str, float], int], None]
+SCORE = "val/AP"  # what decides which weights are best
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What a training gives. The averaged weights are the ones to use."""
+
+    best: Tensors
+    last: Tensors
+    best_epoch: int
+    best_score: float
+    rows: list[dict[str, float]]  # one an epoch: epoch, loss, its terms, lr, and val/* where validated
+
+
+def fit(
+    model: Detector, pictures: Pictures, p: TrainParams, *, validate: Validate, on_epoch: OnEpoch, state_path: Path
+) -> Trained:
+    """Train, continuing from the state where there is one.
+
+    Args:
+        model: fresh, or the same architecture as the state's.
+        pictures: decoded training pictures.
+        p: section `train`.
+        validate: figures of the averaged model on the validation split; `val/AP` chooses the best weights.
+        on_epoch: called with each epoch's row and number, for live tracking.
+        state_path: where the state is kept between epochs.
+
+    Raises:
+        SightlineError: the loss stopped being a number, or there is no picture.
+    """
+    if not len(pictures):
+        raise SightlineError("train: the training set holds no picture; see the split's summary")
+    trainer = _Trainer(model, pictures, p)
+    state = trainer.start(state_path)
+    for epoch in range(state.epoch, p.epochs):
+        row = trainer.epoch(epoch)
+        if (epoch + 1) % p.validate_every == 0 or epoch + 1 == p.epochs:
+            row |= validate(trainer.average)
+        state = trainer.advance(state, row)
+        if (epoch + 1) % p.checkpoint_every == 0 or epoch + 1 == p.epochs:
+            write_state(state_path, state)
+        on_epoch(row, epoch + 1)
+    return Trained(state.best, state.average, state.best_epoch, state.best_score, state.rows)
+
+
+class _Trainer:
+    """Model, its moving average and its optimiser on their device."""
+
+    def __init__(self, model: Detector, pictures: Pictures, p: TrainParams) -> None:
+        self.p, self.pictures = p, pictures
+        self.where = device()
+        self.precision = resolve_precision(p.precision)
+        self.model = on_device(model, self.where)
+        self.average = deepcopy(self.model).eval()
+        self.optimizer = _optimizer(self.model, p.optimizer)
+        self.steps = max(1, len(pictures) // p.batch_size)  # an epoch
+
+    def start(self, path: Path) -> State:
+        """The state to continue from; models and optimiser are set to it."""
+        if not path.exists():
+            return State(0, [], -1.0, 0, {}, {}, {}, {})
+        state = read_state(path)
+        self.model.load_state_dict(state.weights)
+        self.average.load_state_dict(state.average)
+        restore_optimizer(self.optimizer, state.optimizer)
+        return state
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Train one epoch (from 0) and return its row of the curves."""
+        self.model.train()
+        totals: dict[str, float] = {}
+        with tqdm(total=self.steps, desc=f"epoch {epoch + 1}/{self.p.epochs}", unit="batch", leave=False) as bar:
+            for step, terms in enumerate(self._steps(epoch)):
+                for name, value in terms.items():
+                    totals[name] = totals.get(name, 0.0) + value
+                bar.set_postfix(
+                    loss=f"{totals['loss'] / (step + 1):.3f}",
+                    img_s=f"{(bar.format_dict['rate'] or 0) * self.p.batch_size:.0f}",
+                )
+                bar.update()
+        row = {name: value / self.steps for name, value in totals.items()}
+        return {"epoch": epoch + 1, **row, "lr": self.optimizer.param_groups[0]["lr"]}
+
+    def advance(self, state: State, row: dict[str, float]) -> State:
+        """The state after an epoch."""
+        average = _copy(self.average)
+        better = SCORE in row and row[SCORE] > state.best_score
+        return State(
+            int(row["epoch"]),
+            [*state.rows, row],
+            row[SCORE] if better else state.best_score,
+            int(row["epoch"]) if better else state.best_epoch,
+            _copy(self.model),
+            average,
+            average if better or not state.best else state.best,
+            optimizer_tensors(self.optimizer),
+        )
+
+    def _steps(self, epoch: int) -> Iterator[dict[str, float]]:
+        plain = epoch >= self.p.epochs - self.p.loop.close_epochs
+        loader = batches(
+            self.pictures, self.p.loop, batch_size=self.p.batch_size, seed=self.p.seed, epoch=epoch, plain=plain
+        )
+        for step, (images, targets) in enumerate(loader, start=epoch * self.steps):
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(self.p, step, self.steps)
+            with autocast(self.precision, self.where):
+                terms = self.model.loss(images.to(self.where), [t.to(self.where) for t in targets])
+            loss = torch.stack(list(terms.values())).sum()
+            if not torch.isfinite(loss):
+                raise SightlineError(
+                    f"train: the loss is {float(loss.detach())} in epoch {epoch + 1}; lower train.optimizer.lr "
+                    "or set train.precision=fp32"
+                )
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.p.clip_norm)
+            self.optimizer.step()
+            self._follow(step + 1)
+            yield {"loss": float(loss.detach())} | {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        """Move the average towards the weights; slowly only once there is something worth remembering."""
+        decay = self.p.ema_decay * (1 - math.exp(-step / 200))
+        for mean, value in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
+def learning_rate(p: TrainParams, step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine down to `min_lr_ratio`.
+
+    Args:
+        p: section `train`.
+        step: from 0, over the whole training.
+        steps: steps an epoch.
+    """
+    warmup = max(1, round(p.warmup_epochs * steps))
+    if step < warmup:
+        return p.optimizer.lr * (step + 1) / warmup
+    progress = (step - warmup) / max(1, p.epochs * steps - warmup)
+    return p.optimizer.lr * (p.min_lr_ratio + (1 - p.min_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def _optimizer(model: Detector, p: OptimizerParams) -> torch.optim.Optimizer:
+    """Weight decay on convolutions and matrices only, not on norms and biases."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [q for q in parameters if q.ndim > 1], "weight_decay": p.weight_decay},
+        {"params": [q for q in parameters if q.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if p.name == "sgd":
+        return torch.optim.SGD(groups, lr=p.lr, momentum=p.momentum, nesterov=p.momentum > 0)
+    return torch.optim.AdamW(groups, lr=p.lr)
+
+
+def _copy(model: nn.Module) -> Tensors:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

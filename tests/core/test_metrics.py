@@ -1,0 +1,56 @@
+"""Rates, curves and AP from hits, worked by hand."""
+
+import numpy as np
+import pytest
+
+from pipeline.core import metrics
+
+
+def test_rates_are_left_out_where_they_are_not_defined() -> None:
+    assert metrics.rates(0, 0, 0) == {}
+    assert metrics.rates(0, 0, 4) == {"recall": 0.0, "f1": 0.0}
+
+
+def test_curve_moves_at_different_scores_only() -> None:
+    scores = np.array([0.9, 0.5, 0.5, 0.1], np.float64)
+    points = metrics.curve(scores, np.array([True, False, True, True]), 4)
+    assert points.score.tolist() == [0.9, 0.5, 0.1]
+    assert points.recall.tolist() == [0.25, 0.5, 0.75]
+    assert points.precision.tolist() == pytest.approx([1, 2 / 3, 3 / 4])
+
+
+def test_curve_of_no_detection_is_empty() -> None:
+    points = metrics.curve(np.zeros(0), np.zeros(0, np.bool_), 3)
+    assert len(points.score) == 0
+    assert metrics.best_f1(points) is None
+
+
+@pytest.mark.parametrize(
+    ("hits", "objects", "ap"),
+    [
+        pytest.param([True], 1, 1.0, id="perfect"),
+        pytest.param([True], 2, 51 / 101, id="half-the-objects"),  # recall points 0 .. 0.50 have precision 1
+        pytest.param([False, True], 1, 0.5, id="false-alarm-first"),
+        pytest.param([True, False, True], 2, (51 * 1 + 50 * 2 / 3) / 101, id="envelope"),
+        pytest.param([], 2, 0.0, id="nothing-found"),
+        pytest.param([False], 2, 0.0, id="only-a-false-alarm"),
+    ],
+)
+def test_average_precision_at_cocos_points(hits: list[bool], objects: int, ap: float) -> None:
+    scores = np.linspace(0.9, 0.1, len(hits))
+    assert metrics.coco_precision(scores, np.array(hits, np.bool_), objects).mean() == pytest.approx(ap)
+
+
+@pytest.mark.parametrize(
+    ("hits", "objects", "best"),
+    [
+        pytest.param([True, True, False], 2, (0.8, 1.0), id="before-the-false-alarm"),
+        pytest.param([True, False, True], 2, (0.7, 0.8), id="past-the-false-alarm"),
+        pytest.param([True, False, False, True], 2, (0.9, 2 / 3), id="equal-takes-the-higher-score"),
+        pytest.param([False, False], 2, None, id="nothing-found"),
+    ],
+)
+def test_best_f1(hits: list[bool], objects: int, best: tuple[float, float] | None) -> None:
+    scores = np.array([0.9, 0.8, 0.7, 0.6][: len(hits)])
+    chosen = metrics.best_f1(metrics.curve(scores, np.array(hits), objects))
+    assert chosen == (pytest.approx(best) if best else None)

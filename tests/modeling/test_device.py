@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from pipeline.modeling.device import autocast, device, on_device, resolve_precision
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+def test_a_named_precision_is_kept(wanted: str) -> None:
+    assert resolve_precision(wanted) == wanted
+
+
+def test_auto_follows_the_hardware() -> None:
+    has = torch.cpu.get_capabilities()
+    native = torch.cuda.is_available() or bool(has.get("amx_bf16") or has.get("avx512_bf16"))
+    assert resolve_precision("auto") == ("bf16" if native else "fp32")
+
+
+def test_autocast_changes_the_products_type_only_for_bf16() -> None:
+    a = torch.ones(2, 2)
+    with autocast("bf16", torch.device("cpu")):
+        assert (a @ a).dtype is torch.bfloat16
+    with autocast("fp32", torch.device("cpu")):
+        assert (a @ a).dtype is torch.float32
+
+
+def test_a_model_goes_to_the_device_channels_last() -> None:
+    layer = on_device(torch.nn.Conv2d(3, 8, 3), device())
+    assert layer.weight.is_contiguous(memory_format=torch.channels_last)

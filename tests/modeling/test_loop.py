@@ -1,0 +1,106 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.core.errors import SightlineError
+from pipeline.core.params import TrainParams
+from pipeline.modeling.detector import Detector
+from pipeline.modeling.loader import Pictures
+from pipeline.modeling.loop import Trained, fit, learning_rate
+from pipeline.modeling.zoo import build
+
+PARAMS: dict[str, Any] = {
+    "epochs": 4,
+    "batch_size": 8,
+    "seed": 0,
+    "optimizer": {"name": "adamw", "lr": 0.002, "weight_decay": 0.01, "momentum": 0.9},
+    "warmup_epochs": 1.0,
+    "min_lr_ratio": 0.1,
+    "ema_decay": 0.9,
+    "clip_norm": 10.0,
+    "precision": "fp32",
+    "loop": {"flip": 0.5, "mosaic": 0.3, "scale": 0.2, "translate": 0.1, "colour": 0.1, "close_epochs": 1},
+    "validate_every": 2,
+    "checkpoint_every": 1,
+}
+
+
+def params(**changes: object) -> TrainParams:
+    return TrainParams.parse("train", PARAMS | changes)
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing after it runs."""
+
+
+def train(pictures: Pictures, state: Path, kill_after: int | None = None, **changes: object) -> Trained:
+    torch.manual_seed(0)
+    model = build("nano", 2, (64, 64), "none")
+
+    def on_epoch(_: dict[str, float], epoch: int) -> None:
+        if epoch == kill_after:
+            raise Killed
+
+    def validate(_: Detector) -> dict[str, float]:
+        return {"val/AP": 0.5}
+
+    return fit(model, pictures, params(**changes), validate=validate, on_epoch=on_epoch, state_path=state)
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a | b)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_an_interrupted_training_ends_with_the_same_bytes(
+    squares: Pictures, tmp_path: Path, epoch: int, optimizer: str
+) -> None:
+    changes: dict[str, Any] = {"optimizer": {**PARAMS["optimizer"], "name": optimizer}}
+    straight = train(squares, tmp_path / "straight", **changes)
+    with pytest.raises(Killed):
+        train(squares, tmp_path / "broken", kill_after=epoch, **changes)
+    resumed = train(squares, tmp_path / "broken", **changes)
+    assert same(straight.last, resumed.last)
+    assert same(straight.best, resumed.best)
+    assert straight.rows == resumed.rows
+
+
+def test_the_best_weights_are_those_of_the_best_validation(squares: Pictures, tmp_path: Path) -> None:
+    trained = train(squares, tmp_path / "state")
+    assert trained.best_epoch == 2  # every validation gives the same AP; the first stays
+    assert not same(trained.best, trained.last)
+    assert [row["epoch"] for row in trained.rows if "val/AP" in row] == [2, 4]
+
+
+def test_the_loss_falls(squares: Pictures, tmp_path: Path) -> None:
+    rows = train(squares, tmp_path / "state", epochs=8).rows
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(squares: Pictures, tmp_path: Path) -> None:
+    with pytest.raises(SightlineError, match=r"lower train\.optimizer\.lr"):
+        train(squares, tmp_path / "state", optimizer={**PARAMS["optimizer"], "lr": 1e30}, clip_norm=1e30)
+
+
+def test_nothing_to_train_on_is_a_clear_error(squares: Pictures, tmp_path: Path) -> None:
+    for column in (squares.boxes, squares.labels, squares.ignore):
+        column.clear()
+    squares.count = 0  # type: ignore[attr-defined]
+    with pytest.raises(SightlineError, match="no picture"):
+        train(squares, tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        pytest.param(0, 0.0005, id="warm-up begins"),
+        pytest.param(3, 0.002, id="warm-up ends"),
+        pytest.param(10, 0.0011, id="half the cosine"),
+        pytest.param(16, 0.0002, id="end"),
+    ],
+)
+def test_learning_rate(step: int, rate: float) -> None:
+    assert learning_rate(params(), step, steps=4) == pytest.approx(rate)

@@ -1,0 +1,163 @@
+"""The whole cycle, small: two cameras of the demo through the real dvc in temporary clones."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CAMERAS = ("hall", "lot_b")
+SMALL = (
+    *("data.path=cut/clips", "data.labels.path=cut/export.json", "gate=none"),
+    *("train.epochs=3", "train.batch_size=4", "train.validate_every=1", "train.warmup_epochs=0.5"),
+    *("input.width=160", "input.height=96", "export.parity_frames=2", "evaluate.min_support=5"),
+)
+STAGES = ("ingest", "annotate", "split", "augment", "train", "evaluate", "export", "gate", "register", "report")
+
+pytestmark = [pytest.mark.cycle, pytest.mark.timeout(600)]
+
+
+def environment(clone: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_", "GIT_"))}
+    path = f"{Path(sys.executable).parent}:{kept['PATH']}"
+    return kept | {"PATH": path, "PYTHONPATH": str(clone), "NO_ALBUMENTATIONS_UPDATE": "1", "CI": "true"}
+
+
+def call(clone: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=clone, env=environment(clone), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def sightline(clone: Path, *command: str) -> str:
+    return call(clone, sys.executable, "-m", "pipeline.cli", *command)
+
+
+def clone_into(folder: Path) -> Path:
+    """The project as it lies here, with a cut of the demo as its data, committed to a repository of its own."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, names):
+        if name.startswith(("data/demo", "tests/")) or not (ROOT / name).is_file():
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "cut/clips").mkdir(parents=True)
+    for camera in CAMERAS:
+        shutil.copy(ROOT / f"data/demo/clips/{camera}.mp4", folder / "cut/clips")
+    tasks = json.loads((ROOT / "data/demo/labelstudio/export.json").read_bytes())
+    cut = [task for task in tasks if task["data"]["camera"] in CAMERAS]
+    (folder / "cut/export.json").write_text(json.dumps(cut))
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    sightline(folder, "compose", *SMALL)
+    call(folder, "git", "init", "--quiet")
+    call(folder, "git", "add", "--all")
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    call(folder, "git", *author, "commit", "--quiet", "--message", "cut")
+    return folder
+
+
+def would_run(clone: Path) -> tuple[str, ...]:
+    told = call(clone, "dvc", "repro", "--dry")
+    return tuple(stage for stage in STAGES if f"Running stage '{stage}'" in told)
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the cycle has turned once."""
+    clone = clone_into(tmp_path_factory.mktemp("turned"))
+    call(clone, "dvc", "repro")
+    return clone
+
+
+def lock(clone: Path) -> dict[str, Any]:
+    stages: dict[str, Any] = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
+    return stages
+
+
+def test_every_stage_ran_and_left_its_evidence(turned: Path) -> None:
+    assert tuple(lock(turned)) == STAGES
+    assert (turned / "reports/index.html").stat().st_size > 10_000
+    assert {"AP", "AP50"} <= json.loads((turned / "reports/evaluate/metrics.json").read_bytes()).keys()
+
+
+def test_a_second_run_does_nothing(turned: Path) -> None:
+    assert would_run(turned) == ()
+
+
+@pytest.mark.parametrize(
+    ("override", "first"),
+    [
+        pytest.param(("gate=demo",), "gate", id="gate limit"),
+        pytest.param(("augment=basic",), "augment", id="augmentation policy"),
+        pytest.param(("model=ssdlite",), "train", id="model"),
+        pytest.param(("compute.workers=1",), None, id="workers change no result"),
+    ],
+)
+def test_a_change_reruns_from_where_it_matters(turned: Path, override: tuple[str, ...], first: str | None) -> None:
+    before = (turned / "params.yaml").read_bytes()
+    sightline(turned, "compose", *SMALL, *override)
+    try:
+        assert would_run(turned)[:1] == ((first,) if first else ())
+    finally:
+        (turned / "params.yaml").write_bytes(before)
+
+
+def test_the_registered_model_predicts_on_an_array(turned: Path) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{turned}/mlflow.db")
+    try:
+        model = mlflow.pyfunc.load_model("models:/sightline@challenger")
+        found = model.predict(np.zeros((96, 160, 3), np.uint8))
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert found is not None
+
+
+def test_metrics_and_plots_are_what_dvc_shows(turned: Path) -> None:
+    shown = json.loads(call(turned, "dvc", "metrics", "show", "--json"))
+    (metrics,) = [file["data"] for file in shown[""]["data"].values()]
+    assert metrics == json.loads((turned / "reports/evaluate/metrics.json").read_bytes())
+
+
+def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
+    while not any(path.glob("*/state.safetensors")):
+        assert process.poll() is None, "dvc repro ended before the first checkpoint"
+        time.sleep(0.05)  # between looks; the file's appearance is what is waited for
+
+
+def processes_of(clone: Path) -> list[int]:
+    """Ids of running processes that work in the clone."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").resolve() == clone:
+                found.append(int(entry.name))
+        except OSError:
+            continue  # it ended while we looked
+    return found
+
+
+def test_killed_and_repaired_it_ends_with_the_same_bytes_everywhere(turned: Path, tmp_path: Path) -> None:
+    clone = clone_into(tmp_path)
+    with subprocess.Popen(
+        ["dvc", "repro"], cwd=clone, env=environment(clone), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        wait_for(clone / ".training", process)
+        for pid in processes_of(clone):
+            os.kill(pid, signal.SIGKILL)
+    sightline(clone, "repair")
+    call(clone, "dvc", "repro")
+    straight, broken = lock(turned), lock(clone)
+    assert {s: straight[s]["outs"] for s in STAGES} == {s: broken[s]["outs"] for s in STAGES}
