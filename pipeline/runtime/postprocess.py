@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.boxes import class_nms
+from pipeline.core.boxes import area, class_nms
 from pipeline.core.types import Detections
 from pipeline.runtime.contract import OutputContract
 from pipeline.runtime.preprocess import Placement
@@ -36,4 +36,5 @@ def select(
     anchor, label, score = anchor[best], label[best].astype(np.int64), score[best]
     keep = class_nms(boxes[anchor], score, label, rule.nms_iou)[: rule.max_detections]
     found = placement.to_source(boxes[anchor[keep]], *size)
-    return Detections(found, score[keep].astype(np.float32), label[keep])
+    seen = area(found) > 0  # a candidate wholly in the grey bars is nowhere in the source
+    return Detections(found[seen], score[keep][seen].astype(np.float32), label[keep][seen])

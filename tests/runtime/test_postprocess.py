@@ -82,3 +82,7 @@ def test_only_the_best_candidates_enter_nms() -> None:
     found = detections(boxes.tolist(), scores.tolist(), max_detections=n)
     assert len(found) == CANDIDATES
     assert found.scores.min() == pytest.approx(scores[10, 0])
+
+
+def test_a_candidate_in_the_grey_bars_is_nowhere_in_the_source() -> None:
+    assert len(detections([[10, 2, 20, 12]], [[0.9]])) == 0
