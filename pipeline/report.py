@@ -4,16 +4,12 @@ Reads what the stages before it left in --data, --models and --reports. Writes o
 disk, fetches nothing, and names the file that each figure comes from.
 """
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from pipeline.core.errors import DataError
 from pipeline.core.params import DataParams
 from pipeline.core.stage import run, stage_arguments, summary
-from pipeline.io.files import read_json, write_bytes
+from pipeline.io.documents import Figures, Folder
+from pipeline.io.files import write_bytes
 from pipeline.io.page import (
     Cell,
     Page,
@@ -31,65 +27,27 @@ from pipeline.io.page import (
 )
 
 NOT_ASSESSABLE = "not assessable"
-BENCHMARK_FIGURES = ("AP", "AP50", "precision", "recall", "f1", "mean_iou", "false_alarms_per_frame")
-SPLITS = ("train", "val", "benchmark", "gap")
-REGISTRY_UI = "make ui"  # opens MLflow's pages on the local store
-
-
-class Figures(dict[str, Any]):
-    """A JSON object that names its file, and the stage to run, where a key is missing."""
-
-    def __init__(self, values: Mapping[str, Any], origin: str, stage: str) -> None:
-        super().__init__({key: _named(value, origin, stage) for key, value in values.items()})
-        self.origin = origin
-        self.stage = stage
-
-    def __missing__(self, key: str) -> Any:
-        raise DataError(f"{self.origin} has no {key!r}; another version wrote it; run: dvc repro -f {self.stage}")
-
-
-def _named(value: Any, origin: str, stage: str) -> Any:
-    if isinstance(value, dict):
-        return Figures(value, origin, stage)
-    return [_named(item, origin, stage) for item in value] if isinstance(value, list) else value
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """One folder that stages write into; files are named by its last part, whatever lies above it."""
-
-    path: Path
-
-    def name(self, file: str) -> str:
-        """How the page names a file."""
-        return f"{self.path.name}/{file}"
-
-    def figures(self, file: str, stage: str) -> Figures:
-        """A JSON object. Raises DataError where the file is missing or holds something else; names the stage."""
-        path = self._there(file, stage)
-        value = read_json(path)
-        if not isinstance(value, dict):
-            raise DataError(f"{path} holds no object; run: dvc repro -f {stage}")
-        return Figures(value, self.name(file), stage)
-
-    def lines(self, file: str, stage: str) -> list[Figures]:
-        """Objects of a JSON lines file. Raises DataError as `figures`."""
-        path = self._there(file, stage)
-        try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        except ValueError as error:
-            raise DataError(f"{path} is not JSON lines: {error}; run: dvc repro -f {stage}") from None
-        return [Figures(row, self.name(file), stage) for row in rows]
-
-    def picture(self, file: str, stage: str, *, caption: str, alt: str) -> Picture:
-        """A PNG. Raises DataError as `figures`."""
-        return Picture(caption, alt, self.name(file), uri=png(self._there(file, stage)))
-
-    def _there(self, file: str, stage: str) -> Path:
-        path = self.path / file
-        if not path.is_file():
-            raise DataError(f"{path} does not exist; run: dvc repro {stage}")
-        return path
+BENCHMARK_FIGURES = {
+    "AP": "AP",
+    "AP50": "AP50",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "mean_iou": "Mean IoU",
+    "false_alarms_per_frame": "False alarms per frame",
+}
+BENCHMARK_PICTURES = (  # file, caption, what a person who cannot see it is told
+    ("evaluate/figures/pr.png", "Precision over recall", "Precision over recall by class; AP50 is in the table"),
+    ("evaluate/figures/confusion.png", "Confusion at the operating point", "Matrix of actual by predicted classes"),
+    ("evaluate/figures/iou.png", "IoU of matched boxes", "Histogram of the IoU of matched boxes"),
+)
+GROUPS_PICTURE = (
+    "evaluate/figures/groups.png",
+    "Recall of every assessable group with its 95 % interval",
+    "Recall by group; the tables hold the same figures",
+)
+PREVIEW = "training/preview.png"
+GALLERY = "evaluate/figures/gallery.png"
 
 
 def conditions(gate: Figures) -> Section:
@@ -162,7 +120,7 @@ def labels(annotate: Figures) -> Section:
     frames, agreement = annotate["frames"], annotate["agreement"]
     facts = [
         ("Frames labelled", figure(frames["labelled"])),
-        ("of them empty", figure(frames["labelled_empty"])),
+        ("Of them empty", figure(frames["labelled_empty"])),
         ("Ignore regions", figure(annotate["ignore_regions"])),
         ("Frames with several annotators", figure(agreement["tasks"])),
     ]
@@ -196,19 +154,40 @@ def splits(split: Figures) -> Section:
         ("Left out between splits", figure(split["left_out_in_gaps"])),
     )
     checked = (
-        "No leak: no two splits share a picture (same bytes, or the same look), a group, or moments closer than the gap. "
-        "The stage ends with an error where they do."
+        "No leak was found: no two splits share a picture (by its bytes or its look), a group, or moments closer than "
+        "the gap. The stage ends with an error where there is one."
     )
     table = Table("Splits", ("Split", "Frames", "Groups", "Cameras", *classes), rows, split.origin)
     question = "What may the model see, and what must it never see?"
     return Section("splits", "Splits", question, facts, (checked, *split["warnings"]), (table,), source=split.origin)
 
 
+def augmentation(augment: Figures, data: Folder) -> Section:
+    """What was added to the training frames, and how it looks."""
+    facts = (
+        ("Policy", str(augment["policy"])),
+        ("Training frames", figure(augment["frames"])),
+        ("Training pictures", figure(augment["pictures"])),
+        ("Ignore regions", figure(augment["ignore_regions"])),
+    )
+    origin = augment.origin
+    tables = [counts("Boxes to learn from, by class", "Class", augment["boxes"], origin)]
+    if augment["operations"]:
+        tables.append(counts("Pictures by operation", "Operation", augment["operations"], origin))
+    lost = {f"{why.replace('_', ' ')} to be taught": count for why, count in augment["made_ignore"].items()}
+    tables.append(counts("Boxes that became ignore regions", "Reason", lost, origin))
+    told = "Training pictures as the model sees them, each original followed by its augmented versions"
+    pictures = (_drawn(data, "augment", PREVIEW, told, told),) if data.holds(PREVIEW) else ()
+    question = "Which conditions are missing, and what stands in for them?"
+    return Section("augmentation", "Augmentation", question, facts, (), tuple(tables), pictures, origin)
+
+
 def training(train: Figures, card: Figures, curves: list[Figures]) -> Section:
     """What was trained, and how it went."""
     origin = curves[0].origin if curves else train.origin
     facts = (
-        ("Model", f"{card['name']}, {card['width']} x {card['height']} px"),
+        ("Model", str(card["name"])),
+        ("Input", f"{card['width']} x {card['height']} px"),
         ("Parameters", figure(train["parameters"])),
         ("Epochs", figure(train["epochs"])),
         ("Best epoch", figure(train["best_epoch"])),
@@ -219,7 +198,11 @@ def training(train: Figures, card: Figures, curves: list[Figures]) -> Section:
         ("validation", "Validation", ["val/AP", "val/AP50"]),
         ("rate", "Learning rate", ["lr"]),
     )
-    pictures = tuple(_chart(name, title, keys, curves, origin) for name, title, keys in charts)
+    pictures = tuple(
+        _chart(name, title, keys, curves, origin)
+        for name, title, keys in charts
+        if any(key in row for key in keys for row in curves)
+    )
     return Section("training", "Training", "How did it learn?", facts, pictures=pictures, source=train.origin)
 
 
@@ -232,7 +215,7 @@ def _chart(name: str, title: str, keys: Iterable[str], curves: list[Figures], or
 
 def benchmark(metrics: Figures, operating: Figures, pictures: tuple[Picture, ...]) -> Section:
     """Figures on the benchmark split, overall and by class."""
-    facts = [(name.replace("_", " "), figure(metrics[name])) for name in BENCHMARK_FIGURES if name in metrics]
+    facts = [(title, figure(metrics[name])) for name, title in BENCHMARK_FIGURES.items() if name in metrics]
     rows = tuple(
         (
             text(name),
@@ -245,7 +228,7 @@ def benchmark(metrics: Figures, operating: Figures, pictures: tuple[Picture, ...
     header = ("Class", "Objects", "AP", "AP50", "Precision", "Recall", "F1", "Mean IoU", "Threshold")
     table = Table("Benchmark by class, at the operating point", header, rows, metrics.origin)
     notes = (
-        f"Measured on {figure(metrics['frames'])} frames of the benchmark split, which training never saw. "
+        f"Measured on {figure(metrics['frames'])} frames of the benchmark split, which training never saw.",
         f"Thresholds were chosen on the validation split ({operating.origin}).",
     )
     return Section(
@@ -258,12 +241,14 @@ def groups(figures: Figures, picture: Picture) -> Section:
     tables = tuple(_group_table(name, values, figures.origin) for name, values in figures.items())
     cells = [it for values in figures.values() for it in values.values()]
     short = sum(it["verdict"] == NOT_ASSESSABLE for it in cells)
-    notes = (
-        f"{len(cells)} groups, {short} of them not assessable: too few objects for a figure that means something.",
-        "Intervals are 95 % Wilson intervals of the recall. They take objects as independent, which neighbouring frames "
-        "of a video are not: the truth is less certain than they say.",
+    independent = (
+        "Intervals of the recall are Wilson's, at 95 %. They take objects as independent, which those in neighbouring "
+        "frames of a video are not: the truth is less certain than they say."
     )
-    return Section("groups", "Groups", "For whom, where and when is it good?", (), notes, tables, (picture,))
+    told = f"{len(cells)} groups, {short} of them not assessable: too few objects for a figure that means something."
+    return Section(
+        "groups", "Groups", "For whom, where and when is it good?", (), (told, independent), tables, (picture,)
+    )
 
 
 def _group_table(attribute: str, values: Figures, origin: str) -> Table:
@@ -283,6 +268,15 @@ def _group_cells(it: Figures) -> tuple[Cell, ...]:
     )
 
 
+def failures(reports: Folder) -> Section:
+    """The worst frames of the benchmark; a benchmark without an error has none."""
+    question = "Where does it fail?"
+    if not reports.holds(GALLERY):
+        return Section("failures", "Failures", question, notes=("No miss and no false alarm on the benchmark.",))
+    told = "Worst frames of the benchmark: hits green, misses red, false alarms orange, ignore regions grey"
+    return Section("failures", "Failures", question, pictures=(_drawn(reports, "evaluate", GALLERY, told, told),))
+
+
 def shipped(contract: Figures, parity: Figures) -> Section:
     """The exported files, and whether they give what the trained model gives."""
     it = contract["input"]
@@ -296,14 +290,15 @@ def shipped(contract: Figures, parity: Figures) -> Section:
         (
             text(run["file"]),
             number(run["batch"]),
-            number(run["boxes"], 6),
-            number(run["scores"], 6),
+            number(run["boxes"]),
+            number(run["scores"]),
             mark(run["reason"] or "equal", good=run["passed"]),
         )
         for run in parity["runs"]
     )
     files = tuple((text(name), text(digest)) for name, digest in contract["files"].items())
-    made = [("weights", contract["weights"]), ("training data", contract["training_data"]), *contract["producers"].items()]
+    made = {"weights": contract["weights"], "training data": contract["training_data"], **contract["producers"]}
+    origins = tuple((text(name), text(value)) for name, value in made.items())
     tables = (
         Table(
             f"Parity with PyTorch (tolerance {parity['rtol']:g} relative, {parity['atol']:g} absolute)",
@@ -312,9 +307,33 @@ def shipped(contract: Figures, parity: Figures) -> Section:
             parity.origin,
         ),
         Table("Files that ship", ("File", "SHA-256"), files, contract.origin),
-        Table("Where they come from", ("What", "Hash or version"), tuple((text(k), text(v)) for k, v in made), contract.origin),
+        Table("Where they come from", ("What", "Hash or version"), origins, contract.origin),
     )
     return Section("export", "Export", "What ships?", facts, tables=tables, source=contract.origin)
+
+
+def registry(register: Figures) -> Section:
+    """What the registry decided, and where to look."""
+    met = register["met"]
+    facts = (
+        ("Registered model", str(register["model"])),
+        ("Alias", "champion and challenger" if register["champion"] else "challenger"),
+        ("AP", "not measured" if register["AP"] is None else figure(register["AP"])),
+        ("AP of the champion it met", _champion(met)),
+    )
+    notes = (
+        f"Why: {register['reason']}.",
+        "MLflow holds the run with its parameters, figures and lineage, and the model version; see them with: make ui",
+    )
+    rows = tuple((text(name), text(register[name])) for name in ("iteration", "weights", "benchmark"))
+    tables = (Table("What the version is made of", ("What", "SHA-256"), rows, register.origin),)
+    return Section("registry", "Registry", "Which version is the champion?", facts, notes, tables, (), register.origin)
+
+
+def _champion(met: Figures | None) -> str:
+    if met is None:
+        return "there was none"
+    return figure(met["AP"]) if met["comparable"] else "not comparable: another benchmark"
 
 
 def _verdict(gate: Figures) -> tuple[bool, str]:
@@ -323,6 +342,10 @@ def _verdict(gate: Figures) -> tuple[bool, str]:
     held = sum(line["passed"] for line in lines)
     told = "May be promoted" if passed else "May not be promoted"
     return passed, f"{told}: {held} of {len(lines)} conditions hold"
+
+
+def _drawn(folder: Folder, stage: str, file: str, caption: str, alt: str) -> Picture:
+    return Picture(caption, alt, folder.name(file), uri=png(folder.path_of(file, stage)))
 
 
 def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
@@ -341,16 +364,14 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
             footage(data.figures("frames/ingest.json", "ingest")),
             labels(data.figures("annotations/annotate.json", "annotate")),
             splits(data.figures("splits/split.json", "split")),
-            augmentation(data.figures("training/augment.json", "augment"), _preview(data)),
-            training(
-                models.figures("train/train.json", "train"), card, models.lines("train/curves.jsonl", "train")
-            ),
+            augmentation(data.figures("training/augment.json", "augment"), data),
+            training(models.figures("train/train.json", "train"), card, models.lines("train/curves.jsonl", "train")),
             benchmark(
                 reports.figures("evaluate/metrics.json", "evaluate"),
                 reports.figures("evaluate/operating.json", "evaluate"),
-                tuple(_drawn(reports, *it) for it in BENCHMARK_PICTURES),
+                tuple(_drawn(reports, "evaluate", *it) for it in BENCHMARK_PICTURES),
             ),
-            groups(reports.figures("evaluate/groups.json", "evaluate"), _drawn(reports, *GROUPS_PICTURE)),
+            groups(reports.figures("evaluate/groups.json", "evaluate"), _drawn(reports, "evaluate", *GROUPS_PICTURE)),
             failures(reports),
             shipped(models.figures("export/contract.json", "export"), models.figures("export/parity.json", "export")),
             registry(reports.figures("register.json", "register")),

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from importlinter.cli import lint_imports
 
+from pipeline.core.params import SECTIONS
 from pipeline.services.composition import compose, validate
 
 ROOT = Path(__file__).parents[1]
@@ -17,9 +18,9 @@ PIPELINE = ROOT / "pipeline"
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 MODULES = sorted(PIPELINE.rglob("*.py"))
 NO_STAGE = {"__init__", "cli"}
-# What reaches a stage's output another way: files of the package, modules that ship with a model.
-USED_WITHOUT_IMPORT = {
-    "report": ["pipeline/io/templates/report.html"],
+USED_WITHOUT_IMPORT = {  # what reaches a stage's output another way
+    "report": ["pipeline/io/templates/*.html"],
+    "register": ["pipeline/services/pyfunc.py", "pipeline/core/*.py", "pipeline/runtime/*.py"],  # ships with the model
 }
 
 
@@ -40,9 +41,10 @@ def code_of(stage: str) -> tuple[str, ...]:
     `__init__.py` files are left out: a test below holds them to a docstring.
     """
     module = f"pipeline.{stage}"
-    files = {path_of(name) for name in {module} | graph().find_upstream_modules(module)}
-    imported = sorted(file for file in files if not file.endswith("__init__.py") and file != path_of(module))
-    return (path_of(module), *imported, *USED_WITHOUT_IMPORT.get(stage, []))
+    used = {path.relative_to(ROOT).as_posix() for it in USED_WITHOUT_IMPORT.get(stage, ()) for path in ROOT.glob(it)}
+    files = used | {path_of(name) for name in graph().find_upstream_modules(module)}
+    own = path_of(module)
+    return (own, *sorted(file for file in files if file != own and not file.endswith("__init__.py")))
 
 
 def tree(path: Path) -> ast.Module:
@@ -50,13 +52,17 @@ def tree(path: Path) -> ast.Module:
 
 
 def sections_loaded(path: Path) -> Iterator[str]:
-    """Sections of params.yaml that a file loads: `TrainParams.load("train")`."""
+    """Sections of params.yaml that a file loads: `TrainParams.load("train")`; all of them: `read_params()`."""
+    if path == PIPELINE / "core" / "config.py":  # where both are defined
+        return
     for node in ast.walk(tree(path)):
         match node:
             case ast.Call(
                 func=ast.Attribute(value=ast.Name(id=model), attr="load"), args=[ast.Constant(value=str(section)), *_]
             ) if model.endswith("Params"):
                 yield section
+            case ast.Call(func=ast.Name(id="read_params")):
+                yield from SECTIONS
 
 
 def strings(path: Path) -> Iterator[str]:

@@ -9,6 +9,7 @@ import yaml
 from pipeline import split
 from pipeline.core.errors import ConfigError, DataError, LeakageError
 from pipeline.core.params import DataParams, SplitParams
+from pipeline.core.partition import partition
 from pipeline.core.types import Annotation, Frame, LabelledFrame, Split
 from pipeline.io.files import read_json, sha256
 from pipeline.io.tables import read_splits, write_annotations, write_frames, write_labelled
@@ -74,7 +75,7 @@ def test_boundaries_stay_when_more_labels_come() -> None:
 
 def parting_seed(by: str, a: Frame, b: Frame) -> int:
     """A seed that puts the groups of two frames into two splits."""
-    seeds = ((seed, split.partition([a, b], {}, params(by=by, seed=seed))) for seed in range(99))
+    seeds = ((seed, partition([a, b], {}, params(by=by, seed=seed))) for seed in range(99))
     return next(seed for seed, (first, second) in seeds if first.split is not second.split)
 
 
@@ -140,7 +141,7 @@ def test_a_split_that_gets_nothing_is_an_error(
 def test_no_validation_split_where_none_is_asked_for() -> None:
     frames = shots("a")
     assigned = split.assign(frames, seen(frames), params(fractions={"train": 0.7, "val": 0.0}))
-    assert {a.split for a in assigned} == {Split.TRAIN, Split.BENCHMARK, Split.GAP}
+    assert {a.split for a in assigned} == {Split.TRAIN, Split.BENCHMARK}
 
 
 def write_world(folder: Path, frames: list[Frame], annotations: list[Annotation]) -> list[str]:

@@ -219,7 +219,7 @@ class RegisterParams(Params):
     """Section `register`: names in MLflow."""
 
     experiment: str = Field(min_length=1)
-    model: str = Field(min_length=1)
+    model: str = Field(min_length=1, pattern=r"^[^'\"/:]+$")  # MLflow's names
 
 
 class ComputeParams(Params):

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.core.errors import DataError
 
@@ -96,12 +97,14 @@ def text(value: object) -> Cell:
 
 def number(value: float | None, digits: int = 3) -> Cell:
     """A cell of a number; a dash where the figure is not defined."""
-    return Cell("-", "quiet") if value is None else Cell(figure(value, digits), "number")
+    return Cell("-" if value is None else figure(value, digits), "number")
 
 
 def figure(value: float, digits: int = 3) -> str:
-    """A number as text: whole numbers in groups of three digits, others with so many decimals."""
-    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else f"{value:.{digits}f}"
+    """A number as text: whole ones in groups of three digits, others with so many decimals, tiny ones with digits."""
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    return f"{value:.{digits}g}" if 0 < abs(value) < 10**-digits else f"{value:.{digits}f}"
 
 
 def mark(text: str, *, good: bool) -> Cell:
@@ -130,7 +133,7 @@ def png(path: Path) -> str:
 
 
 def line_chart(name: str, lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Markup:
-    """Lines over x as the markup of an SVG in the page's own text colour, the same bytes for the same points.
+    """Lines over whole numbers as the markup of an SVG in the page's text colour; the same bytes for the same points.
 
     Args:
         name: unique on the page; it makes the ids inside the picture unique.
@@ -157,6 +160,7 @@ def _plain(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x, color=INK)
     axes.set_ylabel(y, color=INK)
     axes.tick_params(colors=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color=INK, alpha=0.12)
     axes.spines[:].set_color(INK)
     axes.spines[["top", "right"]].set_visible(False)

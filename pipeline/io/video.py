@@ -57,7 +57,7 @@ def read_video(path: Path, sampling: SamplingParams, limits: UsableParams) -> It
                 raise DataError("no video: the file holds other streams only")
             yield from _Clip(container, sampling, limits).frames()
     except (av.FFmpegError, OSError) as error:
-        raise DataError(f"broken video: cannot be opened: {error.strerror}") from None
+        raise DataError(f"broken video: cannot be read: {error.strerror}") from None
 
 
 class _Clip:
@@ -71,6 +71,7 @@ class _Clip:
         self._clock = _Clock(self._stream.average_rate or self._stream.guessed_rate)
         self._index = 0  # of the next frame
         self._end = 0.0  # last moment that any packet reaches, in the container's time
+        self._sent = 0  # packets, to the decoder
         self._damaged = 0  # frames
         self._failed = 0  # packets that gave no frame
         self._doubt: int | None = None  # number of the packet from which on frames may build on a damaged one
@@ -111,9 +112,10 @@ class _Clip:
 
     def _in_doubt(self, frame: Any) -> bool:
         """Whether a frame is damaged, or may build on one that is: it was sent later, with no key frame between."""
+        sent = self._sent if frame.opaque is None else frame.opaque  # not every decoder passes the number on
         if frame.is_corrupt and self._doubt is None:
-            self._doubt = frame.opaque
-        if self._doubt is None or frame.opaque < self._doubt:
+            self._doubt = sent
+        if self._doubt is None or sent < self._doubt:
             return False
         if frame.key_frame and not frame.is_corrupt:
             self._doubt = None
@@ -121,13 +123,14 @@ class _Clip:
 
     def _decoded(self) -> Iterator[Any]:
         """Frames in order of presentation; each carries the number of its packet."""
-        for number, packet in enumerate(self._packets()):
-            packet.opaque = number
+        for packet in self._packets():
+            self._sent += 1
+            packet.opaque = self._sent
             try:
                 frames = packet.decode()
             except av.FFmpegError:
                 self._failed += 1
-                self._doubt = number if self._doubt is None else self._doubt
+                self._doubt = self._sent if self._doubt is None else self._doubt
             else:
                 yield from frames
 
@@ -161,9 +164,8 @@ class _Clip:
         here = f"after {self._index} frames at {self._clock.seconds:.2f} s"
         missing = self._missing()
         if self._stopped or missing > TOLERANCE_S:
-            return f"breaks off {here}, {missing:.2f} s before its end" + (
-                f" ({self._stopped})" if self._stopped else ""
-            )
+            why = f" ({self._stopped})" if self._stopped else ""
+            return f"breaks off {here}, {missing:.2f} s before its end{why}"
         lost = self._damaged + self._failed
         return f"{lost} of {self._index + self._failed} frames are damaged" if lost else ""
 

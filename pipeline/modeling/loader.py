@@ -59,9 +59,8 @@ class Sample:
 
     def tensors(self) -> tuple[Tensor, Target]:
         """What the model takes: (3, H, W) uint8 and its target."""
-        image = torch.from_numpy(np.ascontiguousarray(self.image)).permute(2, 0, 1)
-        arrays = (self.boxes, self.labels, self.ignore)
-        return image, Target(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+        image = torch.from_numpy(self.image.copy()).permute(2, 0, 1)  # a shard's pixels are read-only
+        return image, Target(*(torch.from_numpy(a.copy()) for a in (self.boxes, self.labels, self.ignore)))
 
 
 def batches(

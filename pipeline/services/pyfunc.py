@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
@@ -19,20 +19,15 @@ from pipeline.runtime.session import OnnxSession
 COLUMNS = ("image", "label", "score", "x1", "y1", "x2", "y2", "above_threshold")
 
 
-class SightlineModel(PythonModel):  # type: ignore[misc]
+class SightlineModel(PythonModel):
     """An exported detector behind MLflow's interface."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Find the export among the model's files."""
         self._session = OnnxSession(Path(context.artifacts["export"]))
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, model_input: np.ndarray) -> pd.DataFrame:  # type: ignore[override,type-arg]  # as MLflow has it
         """Detections from the contract's score floor up.
-
-        Args:
-            context: MLflow's.
-            model_input: see the module.
-            params: none are known.
 
         Returns:
             data frame of `COLUMNS`: `image` counts the pictures from 0, and `above_threshold` says whether the score

@@ -1,15 +1,19 @@
 """MLflow: where the store is, live figures of a training, and registered models. It is imported when first needed."""
 
+import io
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.core.errors import SightlineError
@@ -17,12 +21,14 @@ from pipeline.core.errors import SightlineError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
 
-FINGERPRINT = "sightline.fingerprint"  # tag: hash of everything that decided a run, or a version
+TRAINING = "sightline.training"  # tag: hash of everything that decides a training
 WEIGHTS = "sightline.weights"  # tag: SHA-256 of the trained weights
 REGISTERED = "sightline.registered"  # tag: the run has its model version
 
 MAX_PARAM = 6000  # characters of a parameter's value that MLflow keeps
+REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas", "pydantic")  # of `pyfunc`
 EXPERIMENTS = (".dvc", "tmp", "exps")  # where DVC runs experiments outside the workspace
 
 
@@ -30,9 +36,6 @@ def root(folder: Path | None = None) -> Path:
     """The repository in whose store the iterations of `folder` (default: here) belong.
 
     DVC runs queued experiments in temporary copies below the repository; all of them share its store.
-
-    >>> root(Path("/site/.dvc/tmp/exps/standalone/tmp123")).as_posix()
-    '/site'
     """
     parts = (folder or Path.cwd()).absolute().parts
     for i in range(len(parts) - len(EXPERIMENTS)):
@@ -53,11 +56,7 @@ def artifact_root(uri: str) -> str | None:
 
 
 def masked(text: str) -> str:
-    """The text without user names and passwords in its addresses.
-
-    >>> masked("postgresql://me:secret@host/db")
-    'postgresql://***@host/db'
-    """
+    """The text without user names and passwords in its addresses."""
     return re.sub(r"://[^/\s@]+@", "://***@", text)
 
 
@@ -68,6 +67,7 @@ def connect() -> "MlflowClient":
     os.environ.setdefault("MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits minutes for a server that is off
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow  # noqa: PLC0415 - 1.5 seconds
 
     logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -131,8 +131,15 @@ def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= flat_params(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = masked(str(list(value) if isinstance(value, tuple) else value))[:MAX_PARAM]
+            flat[f"{prefix}{key}"] = _text(value)
     return flat
+
+
+def _text(value: Any) -> str:
+    """10 and 10.0 are one value, and so are a list and a tuple."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return masked(str(list(value) if isinstance(value, tuple) else value))[:MAX_PARAM]
 
 
 def log_params(client: "MlflowClient", run: "Run", params: Mapping[str, str]) -> None:
@@ -152,6 +159,70 @@ def log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float
     values = [Metric(key, float(value), now, step) for key, value in metrics.items()]
     for i in range(0, len(values), 1000):
         client.log_batch(run_id, metrics=values[i : i + 1000])
+
+
+def log_model(run_id: str, export: Path) -> str:
+    """Log the export as a model that MLflow loads anywhere, with the code that runs it; its URI."""
+    import mlflow.pyfunc  # noqa: PLC0415
+    from mlflow.models import ModelSignature  # noqa: PLC0415
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415
+
+    columns = {"image": "long", "label": "string", **dict.fromkeys(("score", "x1", "y1", "x2", "y2"), "double")}
+    table = Schema([ColSpec(kind, name) for name, kind in {**columns, "above_threshold": "boolean"}.items()])
+    with tempfile.TemporaryDirectory() as folder, _quiet(), mlflow.start_run(run_id=run_id):
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"export": str(export)},
+            code_paths=[str(_runtime_code(Path(folder)))],
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            signature=ModelSignature(outputs=table),  # no input: one picture, a stack and a list are all welcome
+        )
+    return str(info.model_uri)
+
+
+def _runtime_code(folder: Path) -> Path:
+    """A copy of the layers that an exported model needs, as package `pipeline` in `folder`."""
+    package = Path(__file__).parents[1]
+    for part in ("core", "runtime"):
+        shutil.copytree(package / part, folder / package.name / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(package / "__init__.py", folder / package.name)
+    return folder / package.name
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow advises and reports on both streams; what matters is raised."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def add_version(model_uri: str, model: str, tags: Mapping[str, str]) -> "ModelVersion":
+    """Register a logged model as the next version of `model`."""
+    import mlflow  # noqa: PLC0415
+
+    with _quiet():
+        return mlflow.register_model(model_uri, model, tags=dict(tags))
+
+
+def version_by_tag(client: "MlflowClient", model: str, tag: str, value: str) -> "ModelVersion | None":
+    """The latest version of `model` with this tag, None where there is none."""
+    found = client.search_model_versions(f"name = '{model}' and tag.`{tag}` = '{value}'")
+    return max(found, key=lambda v: int(v.version), default=None)
+
+
+def version_by_alias(client: "MlflowClient", model: str, alias: str) -> "ModelVersion | None":
+    """The version of `model` with this alias, None where there is none."""
+    for registered in client.search_registered_models(f"name = '{model}'"):
+        if alias in registered.aliases:
+            return client.get_model_version(model, str(registered.aliases[alias]))
+    return None
+
+
+def without_epoch(row: Mapping[str, float]) -> dict[str, float]:
+    """A row of curves.jsonl without the number that is its step."""
+    return {name: value for name, value in row.items() if name != "epoch"}
 
 
 def git_state() -> dict[str, str]:
@@ -193,7 +264,7 @@ class LiveRun:
             self._start(connect())
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self._client is not None:
             with self._optional():
                 self._client.set_terminated(self._run_id, "KILLED" if kind is KeyboardInterrupt else "FAILED")
@@ -202,7 +273,7 @@ class LiveRun:
         """Log an epoch's figures; one that the run holds from before it was broken off is not logged twice."""
         if self._client is not None and step > self._logged:
             with self._optional():
-                log_metrics(self._client, self._run_id, metrics, step)
+                log_metrics(self._client, self._run_id, without_epoch(metrics), step)
 
     def finish(self, *, weights: str) -> None:
         """Mark the run as finished; by the hash of its weights `register` finds it again."""
@@ -213,7 +284,7 @@ class LiveRun:
 
     def _start(self, client: "MlflowClient") -> None:
         experiment = experiment_id(client, self._experiment)
-        mark = f"tags.`{FINGERPRINT}` = '{self._fingerprint}' and attributes.status != 'FINISHED'"
+        mark = f"tags.`{TRAINING}` = '{self._fingerprint}' and attributes.status != 'FINISHED'"
         found = client.search_runs([experiment], mark, max_results=1)
         run = (
             found[0]
@@ -221,7 +292,7 @@ class LiveRun:
             else client.create_run(
                 experiment,
                 run_name=f"training {self._fingerprint[:8]}",
-                tags={FINGERPRINT: self._fingerprint, "mlflow.source.name": "pipeline.train", **git_state()},
+                tags={TRAINING: self._fingerprint, "mlflow.source.name": "pipeline.train", **git_state()},
             )
         )
         self._run_id = run.info.run_id
@@ -235,7 +306,7 @@ class LiveRun:
     def _optional(self) -> Iterator[None]:
         try:
             yield
-        except (*failures(), SightlineError) as error:
+        except _tolerable() as error:
             self._client = None
             print(
                 f"train: MLflow at {masked(store_uri())} does not take figures: {why(error)}; the training goes on, "
@@ -243,6 +314,10 @@ class LiveRun:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+def _tolerable() -> tuple[type[Exception], ...]:
+    return (*failures(), SightlineError)
 
 
 def _last_step(client: "MlflowClient", run: "Run") -> int:

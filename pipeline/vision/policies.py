@@ -198,19 +198,18 @@ def policy(steps: Sequence[AugmentStep], min_visibility: float = 0.0, min_area: 
     )
 
     def apply(image: NDArray[np.uint8], boxes: NDArray[np.float32], seed: int) -> Augmented:
-        chosen = []
-        for number, (step, transform) in enumerate(zip(steps, transforms, strict=True)):
-            stream = np.random.default_rng((seed, number))
-            if stream.random() < step.p:
-                transform.set_random_state(stream, random.Random(int(stream.integers(2**32))))  # noqa: S311
-                chosen.append((step.op, transform))
-        compose = a.Compose([a.NoOp(p=1), *(t for _, t in chosen)], bbox_params=limits)
+        streams = [np.random.default_rng((seed, number)) for number in range(len(steps))]
+        chosen = [number for number, step in enumerate(steps) if streams[number].random() < step.p]
+        compose = a.Compose([a.NoOp(p=1), *(transforms[number] for number in chosen)], bbox_params=limits)
+        for number in chosen:  # now, because a new Compose seeds its transforms by chance
+            stream = streams[number]
+            transforms[number].set_random_state(stream, random.Random(int(stream.integers(2**32))))  # noqa: S311
         result = compose(image=image, bboxes=boxes, index=np.arange(len(boxes)))
         return Augmented(
             result["image"],
             np.asarray(result["bboxes"], np.float32).reshape(-1, 4),
             np.asarray(result["index"], np.int64),
-            tuple(op for op, _ in chosen),
+            tuple(steps[number].op for number in chosen),
         )
 
     return apply

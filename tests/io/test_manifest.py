@@ -163,5 +163,5 @@ def test_folders_without_what_was_asked_for(tmp_path: Path, names: list[str], me
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no folder; set data.path"):
+    with pytest.raises(DataError, match=r"is no folder; set data\.path"):
         pictures(tmp_path / "nowhere")

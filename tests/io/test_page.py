@@ -150,6 +150,9 @@ def test_two_charts_share_no_id() -> None:
         pytest.param(7, "7", id="small"),
         pytest.param(1234567, "1\u202f234\u202f567", id="thousands"),
         pytest.param(0.12345, "0.123", id="fraction"),
+        pytest.param(0.0, "0.000", id="nothing"),
+        pytest.param(0.000123456, "0.000123", id="tiny"),
+        pytest.param(1.5e-7, "1.5e-07", id="tinier"),
     ],
 )
 def test_figures(value: float, shown: str) -> None:
@@ -158,7 +161,7 @@ def test_figures(value: float, shown: str) -> None:
 
 
 def test_what_is_not_defined_is_a_dash() -> None:
-    assert number(None) == Cell("-", "quiet")
+    assert number(None) == Cell("-", "number")
 
 
 def test_png_is_whole(picture_file: Path) -> None:

