@@ -40,7 +40,7 @@ bench: $(VENV)/ready ## speed against named peers, as ratios in one run
 	@for file in benchmarks/*.py; do echo "== $$file"; python $$file || exit 1; done
 
 ui: $(VENV)/ready ## MLflow on the local store
-	sightline ui
+	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 clean: ## remove the environment and everything that stages wrote
 	rm -rf $(VENV) .training .mypy_cache .ruff_cache .pytest_cache .import_linter_cache mlflow.db mlartifacts mlruns

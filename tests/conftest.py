@@ -63,16 +63,28 @@ def write_export() -> Callable[..., Path]:
             "classes": ["person", "vehicle"],
             "thresholds": {"person": 0.5, "vehicle": 0.25},
             "input": {
-                **{"name": "images", "width": SIZE, "height": SIZE, "layout": "NCHW", "dtype": "uint8"},
-                **{"color": "RGB", "letterbox": "centre", "fill": 114},
+                "name": "images",
+                "width": SIZE,
+                "height": SIZE,
+                "layout": "NCHW",
+                "dtype": "uint8",
+                "color": "RGB",
+                "letterbox": "centre",
+                "fill": 114,
             },
             "output": {
-                **{"boxes": "boxes", "scores": "scores"},
-                **{"score_floor": 0.1, "nms_iou": 0.6, "max_detections": 100},
+                "boxes": "boxes",
+                "scores": "scores",
+                "score_floor": 0.1,
+                "nms_iou": 0.6,
+                "max_detections": 100,
             },
             "opset": 18,
             "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files},
-            **{"weights": "w" * 64, "training_data": "t" * 64, "calibration": "", "producers": {"onnx": "1"}},
+            "weights": "w" * 64,
+            "training_data": "t" * 64,
+            "calibration": "",
+            "producers": {"onnx": "1"},
         }
         (folder / "contract.json").write_text(json.dumps(contract | changes))
         return folder
@@ -101,4 +113,4 @@ def mlflow_store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     yield uri
     import mlflow  # noqa: PLC0415 - only the tests that use it pay for the import
 
-    mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri("")

@@ -68,8 +68,10 @@ def test_check_counts_good_sections(project: Path, capsys: pytest.CaptureFixture
 
 
 def test_check_names_every_bad_value(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(text.replace("epochs: 30", "epochs: many").replace("opset: 18", "opset: 8"))
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["train"]["epochs"] = "many"
+    values["export"]["opset"] = 8
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
     fails(["check"])
     assert capsys.readouterr().err == (
         "error: params.yaml: 2 bad values\n"

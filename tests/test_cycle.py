@@ -1,5 +1,6 @@
 """The whole cycle, small: two cameras of the demo through the real dvc in temporary clones."""
 
+import ast
 import json
 import os
 import shutil
@@ -10,8 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mlflow
-import numpy as np
 import pytest
 import yaml
 
@@ -115,14 +114,17 @@ def test_a_change_reruns_from_where_it_matters(turned: Path, override: tuple[str
         (turned / "params.yaml").write_bytes(before)
 
 
-def test_the_registered_model_predicts_on_an_array(turned: Path) -> None:
-    mlflow.set_tracking_uri(f"sqlite:///{turned}/mlflow.db")
-    try:
-        model = mlflow.pyfunc.load_model("models:/sightline@challenger")
-        found = model.predict(np.zeros((96, 160, 3), np.uint8))
-    finally:
-        mlflow.set_tracking_uri(None)
-    assert found is not None
+def test_the_registered_model_predicts_on_an_array(turned: Path, tmp_path: Path) -> None:
+    code = """
+import mlflow, numpy as np
+model = mlflow.pyfunc.load_model("models:/sightline@challenger")
+print(sorted(model.predict(np.zeros((96, 160, 3), np.uint8)).columns))
+"""
+    env = {**environment(tmp_path), "MLFLOW_TRACKING_URI": f"sqlite:///{turned}/mlflow.db"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
+    assert {"label", "score", "x1", "y1", "x2", "y2"} <= set(ast.literal_eval(done.stdout))
 
 
 def test_metrics_and_plots_are_what_dvc_shows(turned: Path) -> None:

@@ -57,5 +57,5 @@ def test_what_is_no_object_is_an_error(folder: Folder, content: str) -> None:
 @pytest.mark.parametrize("content", [b"{}\n{", b"\xff\xfe"], ids=["cut off", "binary"])
 def test_lines_that_are_no_json_are_an_error(folder: Folder, content: bytes) -> None:
     (folder.path / "curves.jsonl").write_bytes(content)
-    with pytest.raises(DataError, match="is not JSON lines.*run: dvc repro -f train"):
+    with pytest.raises(DataError, match=r"is not JSON lines.*run: dvc repro -f train"):
         folder.lines("curves.jsonl", "train")

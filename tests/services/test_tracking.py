@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 
 from pipeline.core.errors import SightlineError
 from pipeline.services import tracking
@@ -57,7 +58,7 @@ def test_parameters_are_flat_text() -> None:
     assert flat == {"a.b": "[1, 2]", "a.c": "10", "d": "0.002", "e": "s3://***@bucket", "g": "True"}
 
 
-def runs(mlflow_store: str) -> list[tracking.Run]:
+def runs(mlflow_store: str) -> list[Run]:
     client = connect()
     return list(client.search_runs([experiment_id(client, "site")]))
 
