@@ -372,7 +372,7 @@ def log_files(client: "MlflowClient", run_id: str, iteration: Iteration) -> None
     client.log_text(run_id, tracking.masked(yaml.safe_dump(iteration.params, sort_keys=False)), "params.yaml")
     reports = [path for name in DATA_REPORTS for path in sorted((iteration.data / name).glob("*.json"))]
     files = {
-        ".": [iteration.gate],
+        "": [iteration.gate],
         "train": [iteration.train / name for name in ("curves.jsonl", "train.json")],
         "export": [iteration.export / name for name in (CONTRACT, "parity.json")],
         "data": [path for path in reports if path.stat().st_size <= MAX_REPORT],

@@ -15,26 +15,24 @@ class SsdLite(Detector):
 
     def __init__(self, classes: int, size: tuple[int, int], weights: str) -> None:
         super().__init__(classes)
-        pretrained = weights == "default"
-        backbone = MobileNet_V3_Large_Weights.DEFAULT if pretrained else None
+        backbone = MobileNet_V3_Large_Weights.DEFAULT if weights == "default" else None
         self.net = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=backbone, num_classes=classes + 1)
         self.size = size
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Detector.forward`."""
+        """See `Detector.forward`. The batch stays one tensor throughout, so that its size is free in the export."""
         head, anchors = self._raw(images)
-        boxes = torch.stack([self._decode(sides, a) for sides, a in zip(head["bbox_regression"], anchors, strict=True)])
-        return boxes, head["cls_logits"].float().softmax(-1)[..., 1:]
+        sides = head["bbox_regression"]
+        repeated = anchors.repeat(sides.shape[0], 1)
+        boxes: Tensor = self.net.box_coder.decode_single(sides.reshape(-1, 4), repeated)
+        return boxes.reshape(sides.shape), head["cls_logits"].softmax(-1)[..., 1:]
 
     def loss(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         """See `Detector.loss`: SSD's `bbox_regression` and `classification`. Ignore regions count as background."""
         head, anchors = self._raw(images)
-        wanted, matched = [], []
-        for anchor, target in zip(anchors, targets, strict=True):
-            boxes, labels = target.boxes[~target.ignore], target.labels[~target.ignore] + 1
-            wanted.append({"boxes": boxes, "labels": labels})
-            matched.append(self._match(anchor, boxes))
-        losses: dict[str, Tensor] = self.net.compute_loss(wanted, head, anchors, matched)
+        wanted = [{"boxes": t.boxes[~t.ignore], "labels": t.labels[~t.ignore] + 1} for t in targets]
+        matched = [self._match(anchors, target["boxes"]) for target in wanted]
+        losses: dict[str, Tensor] = self.net.compute_loss(wanted, head, [anchors] * len(targets), matched)
         return losses
 
     def _match(self, anchors: Tensor, boxes: Tensor) -> Tensor:
@@ -44,13 +42,10 @@ class SsdLite(Detector):
         matched: Tensor = self.net.proposal_matcher(box_iou(boxes, anchors))
         return matched
 
-    def _decode(self, sides: Tensor, anchors: Tensor) -> Tensor:
-        boxes: Tensor = self.net.box_coder.decode_single(sides.float(), anchors)
-        return boxes
-
-    def _raw(self, images: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
+    def _raw(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The head's outputs, float32, and the anchors (A, 4) that all pictures share."""
         pixels = images.float() / 127.5 - 1.0
         maps = list(self.net.backbone(pixels).values())
-        height, width = self.size[1], self.size[0]
-        anchors = self.net.anchor_generator(ImageList(pixels, [(height, width)] * len(pixels)), maps)
+        first = ImageList(pixels[:1], [(self.size[1], self.size[0])])
+        anchors: Tensor = self.net.anchor_generator(first, [m[:1] for m in maps])[0]
         return {name: value.float() for name, value in self.net.head(maps).items()}, anchors

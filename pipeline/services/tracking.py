@@ -71,8 +71,7 @@ def connect() -> "MlflowClient":
     import mlflow  # noqa: PLC0415 - 1.5 seconds
 
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(store_uri())
-    return mlflow.MlflowClient()
+    return mlflow.MlflowClient(tracking_uri=store_uri())
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -95,8 +94,8 @@ def reachable() -> Iterator[None]:
         yield
     except failures() as error:
         raise SightlineError(
-            f"MLflow at {masked(store_uri())}: {why(error)}; start its server, or unset MLFLOW_TRACKING_URI to use the "
-            "store of this repository"
+            f"MLflow at {masked(store_uri())}: {why(error)}; where it cannot be reached, start its server, or "
+            "unset MLFLOW_TRACKING_URI to use the store of this repository"
         ) from error
 
 
@@ -167,6 +166,7 @@ def log_model(run_id: str, export: Path) -> str:
     from mlflow.models import ModelSignature  # noqa: PLC0415
     from mlflow.types import ColSpec, Schema  # noqa: PLC0415
 
+    mlflow.set_tracking_uri(store_uri())
     columns = {"image": "long", "label": "string", **dict.fromkeys(("score", "x1", "y1", "x2", "y2"), "double")}
     table = Schema([ColSpec(kind, name) for name, kind in {**columns, "above_threshold": "boolean"}.items()])
     with tempfile.TemporaryDirectory() as folder, _quiet(), mlflow.start_run(run_id=run_id):
@@ -202,6 +202,7 @@ def add_version(model_uri: str, model: str, tags: Mapping[str, str]) -> "ModelVe
     """Register a logged model as the next version of `model`."""
     import mlflow  # noqa: PLC0415
 
+    mlflow.set_tracking_uri(store_uri())
     with _quiet():
         return mlflow.register_model(model_uri, model, tags=dict(tags))
 
