@@ -1,5 +1,5 @@
 # Everything starts here: `make repro` turns the cycle, `make test` proves it. Both make the environment they need.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
