@@ -69,7 +69,7 @@ class Oracle(Detector):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         n = len(images)
-        return self.box.expand(n, 1, 4), torch.tensor([self.score, 0.0]).expand(n, 1, 2)
+        return self.box.detach().expand(n, 1, 4), torch.tensor([self.score, 0.0]).expand(n, 1, 2)
 
 
 @pytest.mark.parametrize(
