@@ -4,6 +4,7 @@ Reads what the stages before it left in --data, --models and --reports. Writes o
 disk, fetches nothing, and names the file that each figure comes from.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 from pipeline.core.params import DataParams
@@ -253,8 +254,14 @@ def groups(figures: Figures, picture: Picture) -> Section:
 
 def _group_table(attribute: str, values: Figures, origin: str) -> Table:
     header = ("Value", "Objects", "Recall", "95 % interval", "Precision", "AP50", "Mean IoU", "False alarms")
-    rows = tuple((text(value), number(it["objects"]), *_group_cells(it)) for value, it in values.items())
+    ordered = sorted(values.items(), key=lambda entry: _natural(entry[0]))
+    rows = tuple((text(value), number(it["objects"]), *_group_cells(it)) for value, it in ordered)
     return Table(f"By {attribute}", header, rows, origin)
+
+
+def _natural(name: str) -> list[str | int]:
+    """A key that puts `48-96 px` before `192-384 px`."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _group_cells(it: Figures) -> tuple[Cell, ...]:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.io.tables import read_frames, read_splits
+
 ROOT = Path(__file__).parents[1]
 CAMERAS = ("hall", "lot_b")
 SMALL = (
@@ -163,3 +165,27 @@ def test_killed_and_repaired_it_ends_with_the_same_bytes_everywhere(turned: Path
     call(clone, "dvc", "repro")
     straight, broken = lock(turned), lock(clone)
     assert {s: straight[s]["outs"] for s in STAGES} == {s: broken[s]["outs"] for s in STAGES}
+
+
+def test_train_and_export_never_read_the_benchmark(turned: Path, tmp_path: Path) -> None:
+    """With every frame outside train and validation garbled, both give the same bytes."""
+    for folder in ("data", "models", "reports"):
+        shutil.copytree(turned / folder, tmp_path / folder)
+    allowed = {a.frame_id for a in read_splits(tmp_path / "data/splits/splits.parquet") if a.split in {"train", "val"}}
+    garbled = [
+        f for f in read_frames(tmp_path / "data/frames/frames.parquet") if f.frame_id not in allowed and f.length
+    ]
+    assert garbled
+    for frame in garbled:
+        shard = tmp_path / "data/frames" / frame.shard
+        shard.chmod(0o644)
+        with shard.open("r+b") as file:
+            file.seek(frame.offset)
+            file.write(b"\xff" * frame.length)
+    data = ("--frames", f"{tmp_path}/data/frames", "--splits", f"{tmp_path}/data/splits")
+    train = ("--training", "data/training", "--annotations", "data/annotations", "--state", f"{tmp_path}/state")
+    call(turned, sys.executable, "-m", "pipeline.train", *data, *train, "--out", f"{tmp_path}/train")
+    operating = ("--weights", "models/train", "--operating", "reports/evaluate/operating.json")
+    call(turned, sys.executable, "-m", "pipeline.export", *data, *operating, "--out", f"{tmp_path}/export")
+    for made, kept in ((tmp_path / "train", turned / "models/train"), (tmp_path / "export", turned / "models/export")):
+        assert {p.name: p.read_bytes() for p in made.iterdir()} == {p.name: p.read_bytes() for p in kept.iterdir()}
