@@ -297,6 +297,7 @@ def log_run(client: "MlflowClient", iteration: Iteration, experiment: str) -> "R
         ITERATION: iteration.fingerprint,
         BENCHMARK: iteration.benchmark,
         "sightline.verdict": iteration.verdict,
+        "mlflow.runName": f"{iteration.contract.model} {iteration.fingerprint[:8]}",
         **{f"sightline.{path}": digest for path, digest in lineage["dvc"].items()},
         **tracking.git_state(),
     }
@@ -320,7 +321,6 @@ def training_run(client: "MlflowClient", iteration: Iteration, experiment: str, 
             return found
     mlrun = client.create_run(
         where,
-        run_name=f"iteration {iteration.fingerprint[:8]}",
         tags={tracking.WEIGHTS: iteration.contract.weights, "mlflow.source.name": "pipeline.register"},
     )
     for row in read_curves(iteration.train / "curves.jsonl"):

@@ -207,6 +207,7 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
     world.turn()
     (run,) = world.runs()
     assert run.info.status == "FINISHED"
+    assert run.info.run_name.startswith("brightness ")  # the model, to tell iterations apart
     assert run.data.metrics == {"AP": 0.5, "frames": 3, "class/person/AP50": 0.9, "loss": 1.0, "val/AP": 0.4}
     assert run.data.params["train.optimizer.lr"] == str(PARAMS["train"]["optimizer"]["lr"])
     assert run.data.params["data.path"] == "s3://***@bucket/clips"
