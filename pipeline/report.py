@@ -17,12 +17,12 @@ from pipeline.io.page import (
     Picture,
     Section,
     Table,
+    embedded,
     figure,
     interval,
     line_chart,
     mark,
     number,
-    png,
     render,
     text,
 )
@@ -352,7 +352,7 @@ def _verdict(gate: Figures) -> tuple[bool, str]:
 
 
 def _drawn(folder: Folder, stage: str, file: str, caption: str, alt: str) -> Picture:
-    return Picture(caption, alt, folder.name(file), uri=png(folder.path_of(file, stage)))
+    return Picture(caption, alt, folder.name(file), uri=embedded(folder.path_of(file, stage)))
 
 
 def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:

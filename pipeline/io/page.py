@@ -8,7 +8,9 @@ from itertools import cycle
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import matplotlib as mpl
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -20,6 +22,7 @@ from pipeline.core.errors import DataError
 INK = "#010203"  # stands for the page's own text colour in a chart
 COLORS = ("#2f6fde", "#d9822b", "#1f9e75", "#b0489b", "#8a8f98")  # apart from one another on white and on black
 PNG = b"\x89PNG\r\n\x1a\n"
+PHOTOGRAPHS = 400_000  # bytes: no chart is as large
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture: the data URI of a PNG, or the markup of a chart."""
+    """A picture: the data URI of an image, or the markup of a chart."""
 
     caption: str
     alt: str
@@ -117,8 +120,8 @@ def interval(low: float, estimate: float, high: float) -> Cell:
     return Cell(f"{low:.3f} to {high:.3f}", "interval", (low, estimate, high))
 
 
-def png(path: Path) -> str:
-    """The data URI of a PNG file.
+def embedded(path: Path) -> str:
+    """The data URI of a PNG file. A sheet of photographs goes in as JPEG, because pages are mailed.
 
     Raises:
         DataError: the file is missing or no PNG.
@@ -129,7 +132,13 @@ def png(path: Path) -> str:
         raise DataError(f"{path} does not exist") from None
     if not data.startswith(PNG):
         raise DataError(f"{path} is no PNG")
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    if len(data) < PHOTOGRAPHS:
+        return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"{path} is no PNG")
+    jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def line_chart(name: str, lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Markup:

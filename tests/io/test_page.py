@@ -15,12 +15,12 @@ from pipeline.io.page import (
     Picture,
     Section,
     Table,
+    embedded,
     figure,
     interval,
     line_chart,
     mark,
     number,
-    png,
     render,
     text,
 )
@@ -88,7 +88,7 @@ def test_the_same_page_gives_the_same_bytes() -> None:
 
 
 def test_it_is_well_formed_and_names_its_parts(picture_file: Path) -> None:
-    picture = Picture("Worst frames", "A sheet of frames", "reports/gallery.png", png(picture_file))
+    picture = Picture("Worst frames", "A sheet of frames", "reports/gallery.png", embedded(picture_file))
     seen = Reader(render(page(picture=picture)))
     assert seen.open == []
     assert [tag for tag, _ in seen.tags if re.fullmatch(r"h\d", tag)] == ["h1", "h2", "h2"]
@@ -103,7 +103,7 @@ def test_it_is_well_formed_and_names_its_parts(picture_file: Path) -> None:
 
 
 def test_nothing_is_fetched(picture_file: Path) -> None:
-    seen = Reader(render(page(picture=Picture("a", "b", "c", png(picture_file)))))
+    seen = Reader(render(page(picture=Picture("a", "b", "c", embedded(picture_file)))))
     assert not [tag for tag, _ in seen.tags if tag in {"script", "link", "iframe", "object", "base"}]
     loaded = [value for _, it in seen.tags for key, value in it.items() if key in {"src", "href", "xlink:href"}]
     assert all(value.startswith(("data:", "#")) for value in loaded)
@@ -165,7 +165,18 @@ def test_what_is_not_defined_is_a_dash() -> None:
 
 
 def test_png_is_whole(picture_file: Path) -> None:
-    assert base64.b64decode(png(picture_file).removeprefix("data:image/png;base64,")) == picture_file.read_bytes()
+    assert base64.b64decode(embedded(picture_file).removeprefix("data:image/png;base64,")) == picture_file.read_bytes()
+
+
+def test_a_sheet_of_photographs_goes_in_as_jpeg(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    photograph = cv2.resize(rng.integers(0, 256, (90, 160, 3), np.uint8), (1600, 900), interpolation=cv2.INTER_CUBIC)
+    path = tmp_path / "sheet.png"
+    path.write_bytes(cv2.imencode(".png", photograph)[1].tobytes())
+    jpeg = base64.b64decode(embedded(path).removeprefix("data:image/jpeg;base64,"))
+    assert len(jpeg) < path.stat().st_size / 2
+    shown = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(shown.astype(int) - photograph).mean() < 5
 
 
 @pytest.mark.parametrize(
@@ -177,4 +188,4 @@ def test_png_that_is_none_is_an_error(tmp_path: Path, content: bytes | None, tol
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=told):
-        png(path)
+        embedded(path)
