@@ -176,6 +176,7 @@ def test_a_sheet_of_photographs_goes_in_as_jpeg(tmp_path: Path) -> None:
     jpeg = base64.b64decode(embedded(path).removeprefix("data:image/jpeg;base64,"))
     assert len(jpeg) < path.stat().st_size / 2
     shown = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None
     assert np.abs(shown.astype(int) - photograph).mean() < 5
 
 
