@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import nn
@@ -60,15 +61,46 @@ def fit(
         raise SightlineError("train: the training set holds no picture; see the split's summary")
     trainer = _Trainer(model, pictures, p)
     state = trainer.start(state_path)
-    for epoch in range(state.epoch, p.epochs):
-        row = trainer.epoch(epoch)
-        if (epoch + 1) % p.validate_every == 0 or epoch + 1 == p.epochs:
-            row |= validate(trainer.average)
-        state = trainer.advance(state, row)
-        if (epoch + 1) % p.checkpoint_every == 0 or epoch + 1 == p.epochs:
-            write_state(state_path, state)
-        on_epoch(row, epoch + 1)
+    with _Progress(p, trainer.steps, state.rows) as progress:
+        for epoch in range(state.epoch, p.epochs):
+            row = trainer.epoch(epoch, progress)
+            if (epoch + 1) % p.validate_every == 0 or epoch + 1 == p.epochs:
+                row |= validate(trainer.average)
+            state = trainer.advance(state, row)
+            if (epoch + 1) % p.checkpoint_every == 0 or epoch + 1 == p.epochs:
+                write_state(state_path, state)
+            progress.done(row)
+            on_epoch(row, epoch + 1)
     return Trained(state.best, state.average, state.best_epoch, state.best_score, state.rows)
+
+
+class _Progress:
+    """One bar over the whole training: the epoch's loss, the latest validation AP, images per second, time left."""
+
+    def __init__(self, p: TrainParams, steps: int, rows: list[dict[str, float]]) -> None:
+        self.epochs, self.batch_size = p.epochs, p.batch_size
+        self.bar = tqdm(total=p.epochs * steps, initial=len(rows) * steps, unit="batch")
+        self.latest: dict[str, str] = {}
+        for row in rows:
+            self.done(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def step(self, epoch: int, loss: float) -> None:
+        """One more batch of an epoch (from 0), whose mean loss so far is `loss`."""
+        rate = (self.bar.format_dict["rate"] or 0.0) * self.batch_size
+        self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}", refresh=False)
+        self.bar.set_postfix({"loss": f"{loss:.3f}", **self.latest, "img/s": f"{rate:.0f}"}, refresh=False)
+        self.bar.update()
+
+    def done(self, row: dict[str, float]) -> None:
+        """An epoch is over."""
+        if SCORE in row:
+            self.latest = {"AP": f"{row[SCORE]:.3f}"}
 
 
 class _Trainer:
@@ -93,19 +125,14 @@ class _Trainer:
         restore_optimizer(self.optimizer, state.optimizer)
         return state
 
-    def epoch(self, epoch: int) -> dict[str, float]:
+    def epoch(self, epoch: int, progress: _Progress) -> dict[str, float]:
         """Train one epoch (from 0) and return its row of the curves."""
         self.model.train()
         totals: dict[str, float] = {}
-        with tqdm(total=self.steps, desc=f"epoch {epoch + 1}/{self.p.epochs}", unit="batch", leave=False) as bar:
-            for step, terms in enumerate(self._steps(epoch)):
-                for name, value in terms.items():
-                    totals[name] = totals.get(name, 0.0) + value
-                bar.set_postfix(
-                    loss=f"{totals['loss'] / (step + 1):.3f}",
-                    img_s=f"{(bar.format_dict['rate'] or 0) * self.p.batch_size:.0f}",
-                )
-                bar.update()
+        for step, terms in enumerate(self._steps(epoch), start=1):
+            for name, value in terms.items():
+                totals[name] = totals.get(name, 0.0) + value
+            progress.step(epoch, totals["loss"] / step)
         row = {name: value / self.steps for name, value in totals.items()}
         return {"epoch": epoch + 1, **row, "lr": self.optimizer.param_groups[0]["lr"]}
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,11 @@ def test_nothing_to_train_on_is_a_clear_error(squares: Pictures, tmp_path: Path)
 )
 def test_learning_rate(step: int, rate: float) -> None:
     assert learning_rate(params(), step, steps=4) == pytest.approx(rate)
+
+
+def test_the_bar_tells_loss_ap_speed_and_time_left(
+    squares: Pictures, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(squares, tmp_path / "state")
+    last = capsys.readouterr().err.strip().rpartition("\r")[2]
+    assert re.search(r"epoch 4/4: 100%.*16/16 \[\d\d:\d\d<00:00.*loss=\d+\.\d+, AP=0\.500, img/s=\d+", last)
