@@ -241,7 +241,7 @@ def test_half_a_character_becomes_a_question_mark(tmp_path: Path) -> None:
     assert read_label_studio(tmp_path)[0].versions[0].regions[0].label == "?"
 
 
-# task -> annotators -> boxes, counted by hand in the samples' own files
+# task -> annotators -> boxes, counted in the samples' own files
 @pytest.mark.parametrize(
     ("name", "boxes", "left_out"),
     [
