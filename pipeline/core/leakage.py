@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import LeakageError
+from pipeline.core.hashes import bands
 from pipeline.core.types import Assignment, Frame, Split
 
 SHOWN = 10
-HASH_BITS = 64
 ROUNDING_S = 1e-6  # timestamps are sums of floats
 REMEDIES = {
     "content": "the same bytes are two frames: run dvc repro -f ingest, which keeps one of them",
@@ -133,15 +133,12 @@ def _too_close(placed: Sequence[Placed], gap_s: float) -> Iterator[Leak]:
 def near_pairs(hashes: NDArray[np.uint64], bits: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Indices of hashes at most `bits` apart, in batches of (first, second), first < second; a pair may come again.
 
-    Hashes that are so close agree in one of `bits` + 1 bands (pigeonhole), so only those that share a band are
-    compared: for 100,000 pictures that takes seconds, not hours.
+    Only hashes that share one of `hashes.bands` are compared.
 
     >>> [(a.tolist(), b.tolist()) for a, b in near_pairs(np.array([0b0111, 0b1000 << 60, 0b0101], np.uint64), 1)]
     [([0], [2])]
     """
-    edges = np.linspace(0, HASH_BITS, bits + 2).astype(int).tolist()
-    for low, high in pairwise(edges):
-        band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+    for band in bands(hashes, bits):
         order = np.argsort(band, kind="stable")
         starts = np.flatnonzero(np.diff(band[order])) + 1
         for members in np.split(order, starts):
