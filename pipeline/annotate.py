@@ -7,59 +7,33 @@ coco.json for other tools, and annotate.json: counts, agreement, and what was le
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from pipeline.core.agreement import Agreement, agreement, consensus
+from pipeline.core.annotators import Share, by_annotator, shares
 from pipeline.core.errors import DataError
 from pipeline.core.params import AnnotateParams, DataParams
 from pipeline.core.stage import run, stage_arguments, summary
+from pipeline.core.statistics import MIN_CLUSTERS, bootstrap_mean
 from pipeline.core.types import Annotation, Frame, LabelledFrame
 from pipeline.io.files import whole_folder, write_bytes, write_json
 from pipeline.io.formats.coco import read_coco, to_coco
 from pipeline.io.formats.label_studio import read_label_studio
-from pipeline.io.formats.lookup import FrameLookup, frame_path
+from pipeline.io.formats.lookup import frame_path
 from pipeline.io.formats.record import Region, Task, Version, pixels
 from pipeline.io.formats.voc import read_voc
 from pipeline.io.formats.yolo import read_yolo
+from pipeline.io.placement import Stored, Tally, place
+from pipeline.io.shards import ShardReader
 from pipeline.io.tables import read_frames, write_annotations, write_labelled
 
-READERS: Mapping[str, Callable[[Path], list[Task]]] = {
-    "label_studio": read_label_studio,
-    "coco": read_coco,
-    "voc": read_voc,
-    "yolo": read_yolo,
-}
-KEEP_FIRST = "set annotate.duplicate_task=count to keep the first"
 WORST = 20  # tasks listed as the worst disagreements
-EXAMPLES = 5  # tasks named for each kind of thing left out
-ASPECT = 0.01  # a picture whose aspect ratio differs by more is another picture, or lies on its side
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was left out, by kind, with the first tasks it happened in; and what was only mended."""
-
-    left_out: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    clipped: int = 0
-
-    def leave_out(self, kind: str, task: Task, count: int = 1) -> None:
-        """Count something left out."""
-        self.left_out[kind] += count
-        tasks = self.examples.setdefault(kind, [])
-        if len(tasks) < EXAMPLES and task.id not in tasks:
-            tasks.append(task.id)
-
-    def judge(self, policy: str, kind: str, task: Task, message: str) -> None:
-        """Count it where the policy allows, else stop. Raises DataError with the message."""
-        if policy == "error":
-            raise DataError(message)
-        self.leave_out(kind, task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +46,7 @@ class Labelled:
     agreement: Agreement | None  # None with one annotator
     disputed: int
     outvoted: int
+    shares: tuple[Share, ...]  # of the annotators who have a name
 
     @property
     def annotators(self) -> tuple[str, ...]:
@@ -80,9 +55,16 @@ class Labelled:
 
 
 def label(
-    tasks: Sequence[Task], frames: Sequence[Frame], data: DataParams, p: AnnotateParams
+    tasks: Sequence[Task], frames: Sequence[Frame], data: DataParams, p: AnnotateParams, stored: Stored | None = None
 ) -> tuple[list[Labelled], Tally]:
     """Put the tasks' boxes on their frames, in the frames' order.
+
+    Args:
+        tasks: as a format's reader gives them.
+        frames: of ingest, usable or not.
+        data: what the labels mean.
+        p: what to do where a task is not as it should be.
+        stored: reads a frame's bytes, to tell a picture that lies on its side; without it, none does.
 
     Raises:
         DataError: a task is not as it should be and the parameters do not allow to count it; names task and way out.
@@ -90,7 +72,7 @@ def label(
     tally = Tally()
     if p.unknown_label == "error":
         _refuse_unknown_labels(tasks, data)
-    chosen = _place(tasks, frames, data, p, tally)
+    chosen = place(tasks, frames, p, tally, video=data.format == "video", stored=stored)
     labelled = [
         _labelled(frame, chosen[frame.frame_id], data, p, tally)
         for frame in tqdm(frames, desc="annotate", unit="frame", disable=None)
@@ -107,7 +89,7 @@ def _refuse_unknown_labels(tasks: Sequence[Task], data: DataParams) -> None:
     first: dict[str, str] = {}
     for task in tasks:
         for version in task.versions:
-            for region in version.regions:
+            for region in (*version.regions, *(track.region for track in version.tracks)):
                 first.setdefault(region.label, task.id)
     unknown = [(name, task) for name, task in first.items() if data.rename.get(name, name) not in _known(data)]
     if not unknown:
@@ -120,79 +102,19 @@ def _refuse_unknown_labels(tasks: Sequence[Task], data: DataParams) -> None:
     )
 
 
-def _place(
-    tasks: Sequence[Task], frames: Sequence[Frame], data: DataParams, p: AnnotateParams, tally: Tally
-) -> dict[str, Task]:
-    """The task of each usable frame, by frame id. A frame's own task goes before the tasks of its duplicates."""
-    lookup = FrameLookup(frames, video=data.format == "video")
-    usable = {frame.frame_id: frame for frame in frames if frame.usable}
-    own: dict[str, Task] = {}
-    lent: dict[str, Task] = {}
-    first: dict[tuple[str, str, int], Task] = {}
-    for task in _once(tasks, p, tally):
-        found = _find(task, lookup, p, tally)
-        if found is None:
-            continue
-        row = found.source, found.clip, found.index
-        if first.setdefault(row, task) is not task:
-            message = f"tasks {first[row].id} and {task.id} are the same frame; delete one, or {KEEP_FIRST}"
-            tally.judge(p.duplicate_task, "second task of a frame", task, message)
-            continue
-        target = usable.get(found.frame_id if found.usable else found.duplicate_of or found.frame_id)
-        if target is None:
-            tally.leave_out("frame quarantined", task)
-        elif target is found:
-            own[target.frame_id] = task
-        elif lent.setdefault(target.frame_id, task) is not task:
-            tally.leave_out("frame is a duplicate of an annotated one", task)
-    for frame_id in sorted(own.keys() & lent.keys()):
-        tally.leave_out("frame is a duplicate of an annotated one", lent[frame_id])
-    return lent | own
-
-
-def _once(tasks: Sequence[Task], p: AnnotateParams, tally: Tally) -> Iterator[Task]:
-    """Tasks that somebody annotated, each id once; what their format left out is counted."""
-    seen: set[str] = set()
-    for task in tasks:
-        if task.id in seen:
-            message = f"task {task.id} is there twice; export again, or {KEEP_FIRST}"
-            tally.judge(p.duplicate_task, "task id used twice", task, message)
-            continue
-        seen.add(task.id)
-        for kind, count in task.left_out.items():
-            tally.leave_out(kind, task, count)
-        if task.versions:
-            yield task
-        else:
-            tally.leave_out("task without annotation", task)
-
-
-def _find(task: Task, lookup: FrameLookup, p: AnnotateParams, tally: Tally) -> Frame | None:
-    """The task's row of the frame table; None, and counted, where there is none or it looks different."""
-    found = lookup.find(task)
-    if found is None:
-        why = lookup.missing(task) if p.missing_frame == "error" else ""  # it looks for names alike: not for every task
-        tally.judge(p.missing_frame, "no such frame", task, why)
-    elif found.usable and task.size and not _same_shape(task.size, (found.width, found.height)):
-        message = (
-            f"task {task.id} was annotated on a picture of {task.size[0]}x{task.size[1]}, but its frame has "
-            f"{found.width}x{found.height} upright; annotate the upright picture, or set annotate.missing_frame=count"
-        )
-        tally.judge(p.missing_frame, "frame of another shape", task, message)
-        return None
-    return found
-
-
-def _same_shape(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    return abs(a[0] * b[1] - a[1] * b[0]) <= ASPECT * a[0] * b[1]
-
-
 def _labelled(frame: Frame, task: Task, data: DataParams, p: AnnotateParams, tally: Tally) -> Labelled:
     drawn = [_drawn(task, version, frame, data, p, tally) for version in task.versions]
     settled = [boxes for boxes, version in zip(drawn, task.versions, strict=True) if version.ground_truth]
     together = consensus(settled or drawn, p.consensus_iou)
+    names = [version.annotator for version in task.versions]
     return Labelled(
-        frame, task, together.annotations, agreement(drawn, p.consensus_iou), together.disputed, together.outvoted
+        frame,
+        task,
+        together.annotations,
+        agreement(drawn, p.consensus_iou),
+        together.disputed,
+        together.outvoted,
+        shares(names, drawn, together.annotations, p.consensus_iou),
     )
 
 
@@ -231,16 +153,16 @@ def _checked_box(
     """Left, top, width, height within the frame; None where nothing is left of the box.
 
     Raises:
-        DataError: a side is negative; or the box is empty or reaches past the edge, and the parameters forbid that.
+        DataError: the box is empty or reaches past the edge, and the parameters forbid that.
     """
     x, y, width, height = pixels(region, (frame.width, frame.height))
     what = f"task {task.id}: the {region.label!r} box at ({x:g}, {y:g}), {width:g} x {height:g} pixels,"
-    if width < 0 or height < 0:
-        raise DataError(f"{what} has a negative side; correct it or delete it at its source")
     if not width or not height:
         message = f"{what} has no area; delete it at its source, or set annotate.zero_area=count"
         tally.judge(p.zero_area, "box without area", task, message)
         return None
+    if region.width < 0 or region.height < 0:
+        tally.mended["negative side"] += 1
     left, top = max(x, 0.0), max(y, 0.0)
     right, bottom = min(round(x + width, 4), frame.width), min(round(y + height, 4), frame.height)
     if left == x and top == y and right == round(x + width, 4) and bottom == round(y + height, 4):
@@ -251,7 +173,7 @@ def _checked_box(
     if right <= left or bottom <= top:
         tally.leave_out("box outside the frame", task)
         return None
-    tally.clipped += 1
+    tally.mended["clipped"] += 1
     return left, top, round(right - left, 4), round(bottom - top, 4)
 
 
@@ -273,9 +195,9 @@ def report(labelled: Sequence[Labelled], frames: Sequence[Frame], tally: Tally) 
         "ignore_regions": sum(a.ignore for a in boxes),
         "origins": Counter(a.origin for a in boxes),
         "attributes": attributes,
-        "annotators": Counter(name for item in labelled for name in item.annotators),
+        "annotators": by_annotator(share for item in labelled for share in item.shares),
         "agreement": _agreement_report(labelled),
-        "clipped": tally.clipped,
+        "mended": dict(+tally.mended),
         "left_out": {
             kind: {"count": count, "tasks": tally.examples[kind]} for kind, count in sorted(tally.left_out.items())
         },
@@ -285,11 +207,14 @@ def report(labelled: Sequence[Labelled], frames: Sequence[Frame], tally: Tally) 
 def _agreement_report(labelled: Sequence[Labelled]) -> dict[str, Any]:
     several = [(item, item.agreement) for item in labelled if item.agreement]
     overlaps = [agreed.iou for _, agreed in several if agreed.iou is not None]
+    scores = [agreed.f1 for _, agreed in several]
     worst = sorted(several, key=lambda pair: (pair[1].f1, 1.0 if pair[1].iou is None else pair[1].iou))[:WORST]
     return {
         "tasks": len(several),
         "mean_iou": sum(overlaps) / len(overlaps) if overlaps else None,
-        "mean_f1": sum(agreed.f1 for _, agreed in several) / len(several) if several else None,
+        "mean_f1": sum(scores) / len(scores) if scores else None,
+        "interval_iou": _interval(overlaps),
+        "interval_f1": _interval(scores),
         "disputed_boxes": sum(item.disputed for item in labelled),
         "outvoted_boxes": sum(item.outvoted for item in labelled),
         "worst": [
@@ -307,6 +232,15 @@ def _agreement_report(labelled: Sequence[Labelled]) -> dict[str, Any]:
             for item, agreed in worst
         ],
     }
+
+
+def _interval(values: Sequence[float]) -> dict[str, Any]:
+    """95 % interval of the mean, a value a task; where there is none, the reason."""
+    found = bootstrap_mean(values)
+    if found:
+        return {"low": found[0], "high": found[1]}
+    few = len(values) < MIN_CLUSTERS
+    return {"not_assessable": f"fewer than {MIN_CLUSTERS} tasks" if few else f"alike in all {len(values)} tasks"}
 
 
 def coco(labelled: Sequence[Labelled], data: DataParams) -> dict[str, Any]:
@@ -367,12 +301,24 @@ def _summary(content: Mapping[str, Any]) -> str:
     )
 
 
+def read_tasks(path: Path, data: DataParams, p: AnnotateParams) -> list[Task]:
+    """The tasks, as the format of data.labels has them. Raises DataError as its reader."""
+    readers: Mapping[str, Callable[[Path], list[Task]]] = {
+        "label_studio": partial(read_label_studio, polygon_boxes=p.polygons == "boxes"),
+        "coco": read_coco,
+        "voc": read_voc,
+        "yolo": read_yolo,
+    }
+    return readers[data.labels.format](path)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Read the annotations, write the tables."""
     args = stage_arguments(__doc__, "labels", "frames", "out").parse_args(argv)
     data, p = DataParams.load("data"), AnnotateParams.load("annotate")
     frames = read_frames(args.frames / "frames.parquet")
-    labelled, tally = label(READERS[data.labels.format](args.labels), frames, data, p)
+    with ShardReader(args.frames) as shards:
+        labelled, tally = label(read_tasks(args.labels, data, p), frames, data, p, shards.read)
     if not labelled:
         left = ", ".join(f"{count} {kind}" for kind, count in sorted(tally.left_out.items()))
         raise DataError(

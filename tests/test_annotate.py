@@ -41,6 +41,7 @@ ANNOTATE = {
     "zero_area": "count",
     "missing_frame": "error",
     "duplicate_task": "error",
+    "polygons": "leave_out",
     "consensus_iou": 0.5,
 }
 
@@ -101,7 +102,6 @@ def test_labels_are_mapped_and_boxes_are_pixels(name: str, expected: str, *, ign
             r"task 17 has label 'van', which data\.classes does not name; add it or map it in data\.rename.*'cart'",
             id="unknown-label",
         ),
-        pytest.param([task("a", region(width=-0.1))], "task 17: the 'person' box at .* negative side", id="negative"),
         pytest.param(
             [task("x")], "task 17: no frame of this data set is 'cam/x.jpg'.*missing_frame=count", id="missing"
         ),
@@ -179,7 +179,27 @@ def test_boxes_are_clipped_and_counted(box: Region, clipped: int, expected: tupl
     result = labelled([task("a", box)])
     (found,) = result["annotations"]
     assert (found.x, found.y, found.width, found.height) == expected
-    assert result["clipped"] == clipped
+    assert result["mended"] == ({"clipped": clipped} if clipped else {})
+
+
+@pytest.mark.parametrize(
+    ("box", "mended", "expected"),
+    [
+        pytest.param(region(x=0.3, width=-0.2), {"negative side": 1}, (20, 10, 40, 50), id="to-the-left"),
+        pytest.param(
+            region(x=0.1, width=-0.2, y=0.6, height=-0.5),
+            {"negative side": 1, "clipped": 1},
+            (0, 10, 20, 50),
+            id="up-and-out",
+        ),
+    ],
+)
+def test_boxes_drawn_backwards_are_mended(box: Region, mended: dict[str, int], expected: tuple[float, ...]) -> None:
+    found, tally = label([task("a", box)], FRAMES, data_params(), annotate_params())
+    (annotation,) = found[0].annotations
+    assert (annotation.x, annotation.y, annotation.width, annotation.height) == expected
+    assert tally.mended == mended
+    assert not tally.left_out
 
 
 def test_a_label_made_on_a_scaled_copy_fits() -> None:
@@ -221,6 +241,35 @@ def test_ground_truth_settles_and_agreement_is_still_told() -> None:
     assert item.annotators == ("1", "2", "3")
     assert item.agreement is not None
     assert item.agreement.f1 == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "reason"),
+    [
+        pytest.param(9, "fewer than 10 tasks", id="few"),
+        pytest.param(12, "alike in all 12 tasks", id="alike"),
+    ],
+)
+def test_agreement_without_an_interval_says_why(tasks: int, reason: str) -> None:
+    frames = [frame(f"f{i}", index=i) for i in range(tasks)]
+    both = (Version((region(),), "1"), Version((region(),), "2"))
+    result = labelled([Task(str(i), (f"cam/f{i}.jpg",), both) for i in range(tasks)], frames)
+    assert result["agreement"]["mean_f1"] == 1
+    assert result["agreement"]["interval_f1"] == result["agreement"]["interval_iou"] == {"not_assessable": reason}
+
+
+def test_agreement_has_an_interval_over_tasks() -> None:
+    """Of 20 frames the second annotator misses the box in 5: F1 is 0 there. No interval of IoU: 15 times 1."""
+    frames = [frame(f"f{i}", index=i) for i in range(20)]
+    sure, unsure = (Version((region(),), "1"), Version((region(),), "2")), (Version((region(),), "1"), Version((), "2"))
+    result = labelled([Task(str(i), (f"cam/f{i}.jpg",), sure if i % 4 else unsure) for i in range(20)], frames)
+    interval = result["agreement"]["interval_f1"]
+    assert interval["low"] == pytest.approx(0.5, abs=0.06)  # 2.5 % quantile of a binomial of 20 at 0.75: 11 / 20
+    assert interval["high"] == pytest.approx(0.9, abs=0.06)  # and the 97.5 %: 18 / 20
+    assert result["agreement"]["interval_iou"] == {"not_assessable": "alike in all 15 tasks"}
+    told = {name: (it["boxes"], it["disputed"], it["missed"]) for name, it in result["annotators"].items()}
+    assert told == {"1": (20, 5, 0), "2": (15, 0, 5)}
+    assert [it["mean_f1"] for it in result["annotators"].values()] == [0.75, 0.75]
 
 
 def test_coco_has_every_labelled_frame_and_ignore_for_every_class(tmp_path: Path) -> None:
@@ -305,7 +354,8 @@ def test_demo_equals_its_ground_truth(stage: Run) -> None:
                     "truncated": "yes" if a["truncated"] else "no",
                 }
     assert content["agreement"]["tasks"] == 64
-    assert content["annotators"] == {"1": 394, "2": 64}
+    told = {name: (it["tasks"], it["shared"]) for name, it in content["annotators"].items()}
+    assert told == {"1": (394, 64), "2": (64, 64)}
     assert counts(content) == {"prediction": 136}
 
 
@@ -315,6 +365,10 @@ def test_demo_disagreements_come_first(stage: Run) -> None:
     assert set(worst[:2]) == {("lot_b", 24), ("aisle", 44)}  # the two that its README tells of
     assert content["agreement"]["disputed_boxes"] >= 2
     assert 0.9 < content["agreement"]["mean_iou"] < 1
+    for figure in ("f1", "iou"):
+        interval, mean = content["agreement"][f"interval_{figure}"], content["agreement"][f"mean_{figure}"]
+        assert interval["low"] < mean < interval["high"] <= 1
+    assert content["annotators"]["1"]["disputed"] == content["annotators"]["2"]["missed"] >= 2
     both = [a for a in read_annotations(Path("out/annotations.parquet")) if a.frame_id == "lot_b/frame_000024.jpg"]
     cyclist = [a for a in both if a.annotators == ("1",)]
     assert [a.label for a in cyclist] == ["person"]  # kept, though the second annotator missed it

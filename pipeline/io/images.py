@@ -47,18 +47,20 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
 
 def _upright(image: NDArray[np.uint8], data: bytes) -> NDArray[np.uint8]:
-    turns, mirror = UPRIGHT.get(_orientation(data), (0, False))
+    turns, mirror = UPRIGHT.get(orientation(data), (0, False))
     turned = np.rot90(image, turns)
     return np.ascontiguousarray(turned[:, ::-1] if mirror else turned)
 
 
-def _orientation(data: bytes) -> int:
-    """EXIF orientation 1..8; 1 where there is none that can be read."""
-    with warnings.catch_warnings():
+def orientation(data: bytes) -> int:
+    """EXIF orientation 1..8 of a picture file; 1 where there is none that can be read."""
+    header = _open(data)
+    if header is None:
+        return 1
+    with warnings.catch_warnings(), header:
         warnings.simplefilter("ignore")  # odd metadata is no defect of the picture
         try:
-            with Image.open(io.BytesIO(data), formats=("WEBP",)) as header:
-                return int(header.getexif().get(ORIENTATION, 1))
+            return int(header.getexif().get(ORIENTATION, 1))
         except UNREADABLE:
             return 1
 

@@ -98,3 +98,54 @@ def test_crowded_boxes_keep_apart() -> None:
     result = consensus(versions, 0.5)
     assert len(result.annotations) == 36
     assert result.disputed == 0
+
+
+V, P = "vehicle", "person"
+
+
+# What three annotators call one object (None: not drawn), and what becomes of it.
+@pytest.mark.parametrize(
+    ("names", "kept", "disputed"),
+    [
+        pytest.param([P, P], P, 0, id="agreed"),
+        pytest.param([P, V], P, 1, id="tie-goes-to-the-earliest"),
+        pytest.param([V, P], V, 1, id="tie-the-other-way"),
+        pytest.param([V, P, P], P, 1, id="majority"),
+        pytest.param([None, P, V], P, 1, id="the-earliest-who-drew-it"),
+        pytest.param([V, P, None, P], P, 1, id="majority-of-those-who-drew-it"),
+        pytest.param([V, None, None], None, 0, id="outvoted-whatever-it-is"),
+    ],
+)
+def test_two_names_of_one_object_are_one_object(names: list[str | None], kept: str | None, disputed: int) -> None:
+    versions = [[box(0, label=name, who=str(i))] if name else [] for i, name in enumerate(names)]
+    result = consensus(versions, 0.5)
+    assert [a.label for a in result.annotations] == ([kept] if kept else [])
+    assert result.disputed == disputed
+    for annotation in result.annotations:
+        assert annotation.annotators == tuple(str(i) for i, name in enumerate(names) if name)
+        assert annotation.xyxy == (0, 0, 10, 10)
+
+
+def test_agreement_stays_strict_about_names() -> None:
+    agreed = agreement([[box(0)], [box(0, label=V)]], 0.5)
+    assert agreed is not None
+    assert (agreed.iou, agreed.f1) == (None, 0)
+
+
+def test_whether_it_is_an_ignore_region_is_part_of_the_name() -> None:
+    (merged,) = consensus([[box(0, ignore=True)], [box(0)], [box(1)]], 0.5).annotations
+    assert not merged.ignore
+
+
+def test_place_goes_before_name() -> None:
+    # The second annotator draws only the object at 3 and calls it a person. The person at 0 overlaps it with
+    # IoU 7/13, the vehicle at 3 with 1: it is the vehicle.
+    result = consensus([[box(0), box(3, label=V)], [box(3, who="2")]], 0.5)
+    assert [(a.label, a.xyxy[0], len(a.annotators)) for a in result.annotations] == [(P, 0, 1), (V, 3, 2)]
+
+
+def test_of_boxes_that_lie_alike_those_of_one_name_are_a_pair() -> None:
+    versions = [[box(0, label=P), box(0, label=V)], [box(0, label=V), box(0, label=P)]]
+    result = consensus(versions, 0.5)
+    assert [a.label for a in result.annotations] == [P, V]
+    assert result.disputed == 0

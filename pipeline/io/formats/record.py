@@ -4,6 +4,7 @@ Coordinates are fractions of the upright picture, so a label made on a scaled co
 frames were ingested or which labels are wanted: the annotate stage decides that.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,11 @@ FARTHEST = 1e9  # a coordinate beyond is no coordinate; below, no sum or product
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One box as its source states it: fractions of width and height, not yet checked against the frame."""
+    """One box as its source states it: fractions of width and height, not yet checked against the frame.
+
+    `rotation` is in degrees clockwise about (x, y), in pixels: what it does to fractions is a matter of the picture's
+    shape. A side is negative where the box was drawn from right to left or upwards.
+    """
 
     label: str
     x: float
@@ -28,20 +33,51 @@ class Region:
     track_id: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     origin: Origin = Origin.IMPORT
+    rotation: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """Where an object is in one frame of a clip, as somebody has set it; fractions and degrees as in `Region`."""
+
+    index: int  # of the frame, from 0
+    x: float
+    y: float
+    width: float
+    height: float
+    rotation: float = 0.0
+    enabled: bool = True  # whether the object is seen after this frame; in this frame it is seen anyway
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One object through a clip."""
+
+    region: Region  # all but its place
+    keyframes: tuple[Keyframe, ...]  # by index, at least one
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The clip that a task shows as a whole."""
+
+    frames: int | None = None  # how many were shown; None: as many as the clip has
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """All that one annotator says about a picture; no region means that they found nothing."""
+    """All that one annotator says about a picture or a clip; nothing in it means that they found nothing."""
 
     regions: tuple[Region, ...] = ()
     annotator: str = ""
     ground_truth: bool = False  # it settles the matter, whatever others say
+    tracks: tuple[Track, ...] = ()  # of a clip
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One picture that was given to annotators.
+    """One picture, or one clip, that was given to annotators.
 
     `pictures` are paths or addresses as the source may mean them, best first; one that ends in `.*` fits any file type.
     A task without a version was looked at by nobody.
@@ -55,6 +91,9 @@ class Task:
     clip: str = ""
     frame_index: int | None = None  # in the clip, from 0
     left_out: Mapping[str, int] = field(default_factory=dict)  # what is no box, by kind
+    mended: Mapping[str, int] = field(default_factory=dict)  # what was put right, by kind
+    frame_id: str = ""  # where the source knows it
+    timeline: Timeline | None = None  # set where the task is a clip
 
 
 def text(value: object) -> str:
@@ -109,14 +148,21 @@ def picture_path(name: str, where: str) -> str:
 
 
 def pixels(region: Region, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Left, top, width, height in pixels, rounded to 1e-4 so that fractions leave no dust."""
-    width, height = size
-    return (
-        round(region.x * width, 4),
-        round(region.y * height, 4),
-        round(region.width * width, 4),
-        round(region.height * height, 4),
-    )
+    """Left, top, width, height in pixels of the upright hull, rounded to 1e-4 so that fractions leave no dust."""
+    x, y = region.x * size[0], region.y * size[1]
+    width, height = region.width * size[0], region.height * size[1]
+    if region.rotation or width < 0 or height < 0:
+        left, top, right, bottom = _hull(width, height, region.rotation)
+        x, y, width, height = x + left, y + top, right - left, bottom - top
+    return round(x, 4), round(y, 4), round(width, 4), round(height, 4)
+
+
+def _hull(width: float, height: float, degrees: float) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of what a box becomes that is turned clockwise about its corner at the origin."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    xs = (0.0, width * cos, -height * sin, width * cos - height * sin)
+    ys = (0.0, width * sin, height * cos, width * sin + height * cos)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def needed_size(task: Task) -> tuple[int, int]:

@@ -3,7 +3,7 @@ import pytest
 from pipeline.core.errors import DataError
 from pipeline.core.types import Frame
 from pipeline.io.formats.lookup import FrameLookup, frame_path
-from pipeline.io.formats.record import Task
+from pipeline.io.formats.record import Task, Timeline
 
 
 def picture(source: str, frame_id: str = "", duplicate_of: str = "") -> Frame:
@@ -89,6 +89,62 @@ def test_a_camera_with_several_clips_needs_the_clip() -> None:
 
 def test_an_index_says_nothing_about_a_folder_of_pictures() -> None:
     assert FrameLookup(PICTURES, video=False).find(Task("1", camera="train", frame_index=0)) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "frame_id"),
+    [
+        pytest.param(Task("1", frame_id="hall-6"), "hall-6", id="known"),
+        pytest.param(Task("1", frame_id="hall-6", clip="lot/tue", frame_index=7), "hall-6", id="goes-before-the-place"),
+        pytest.param(Task("1", frame_id="gone", clip="lot/tue", frame_index=7), "lot/tue-7", id="else-the-place"),
+        pytest.param(Task("1", ("hall/frame_000006.jpg",), frame_id="gone"), "hall-6", id="else-the-path"),
+        pytest.param(Task("1", frame_id="gone"), None, id="unknown"),
+    ],
+)
+def test_a_frames_id_goes_before_all_else(task: Task, frame_id: str | None) -> None:
+    found = FrameLookup(CLIPS, video=True).find(task)
+    assert (found and found.frame_id) == frame_id
+
+
+def test_of_two_rows_with_one_id_the_usable_one_is_meant() -> None:
+    frames = [picture("a/x.jpg", "id", duplicate_of="id"), picture("b/x.jpg", "id")]
+    assert FrameLookup(frames, video=False).find(Task("17", frame_id="id")) is frames[1]
+
+
+@pytest.mark.parametrize(
+    ("task", "frames"),
+    [
+        pytest.param(Task("1", clip="lot/tue"), ["lot/tue-6", "lot/tue-7"], id="name"),
+        pytest.param(Task("1", ("tue.webm",)), ["lot/tue-6", "lot/tue-7"], id="end-of-the-path-whatever-the-suffix"),
+        pytest.param(Task("1", ("site/hall.mp4",)), ["hall-6"], id="longer-path"),
+        pytest.param(Task("1", ("hall.mp4",), clip="lot/mon"), ["lot/mon-6"], id="name-goes-before-the-path"),
+        pytest.param(Task("1", ("hall.mp4",), clip="gone"), ["hall-6"], id="else-the-path"),
+        pytest.param(Task("1", ("other/tue.mp4",)), [], id="another-folder"),
+        pytest.param(Task("1", (".", "")), [], id="no-path"),
+        pytest.param(Task("1", clip="gone"), [], id="unknown"),
+    ],
+)
+def test_clips_are_found_by_name_or_path(task: Task, frames: list[str]) -> None:
+    broken = Frame("", "lot", "lot/tue", -1, None, 0, 0, "lot/tue.mp4", reason="broken video")
+    found = FrameLookup([broken, *reversed(CLIPS)], video=True).clip(task)
+    assert [frame.frame_id for frame in found] == frames
+
+
+def test_an_ambiguous_clip_names_the_candidates() -> None:
+    frames = [still("a", "a/x", 0), still("b", "b/x", 0)]
+    with pytest.raises(
+        DataError, match=r"task 17: 'x\.mp4' may be any of a/x, b/x; give more of the path, or the clip"
+    ):
+        FrameLookup(frames, video=True).clip(Task("17", ("x.mp4",)))
+
+
+def test_a_missing_clip_is_named() -> None:
+    message = FrameLookup(CLIPS, video=True).missing(Task("17", clip="gone", timeline=Timeline()))
+    assert message.startswith("task 17: no frame of this data set is 'gone'; ingest it")
+
+
+def test_pictures_make_no_clip() -> None:
+    assert FrameLookup(PICTURES, video=False).clip(Task("1", clip="train")) == []
 
 
 def test_frame_path() -> None:

@@ -37,6 +37,22 @@ def test_pixels_leave_no_dust() -> None:
     assert pixels(Region("a", 0.1 + 0.2, 0, 0.7, 1), (10, 10)) == (3, 0, 7, 10)
 
 
+# Worked out on paper for a picture of 200 x 100: turning happens in pixels, not in fractions.
+@pytest.mark.parametrize(
+    ("region", "box"),
+    [
+        pytest.param(Region("a", 0.3, 0.6, -0.2, -0.5), (20, 10, 40, 50), id="drawn-backwards"),
+        pytest.param(Region("a", 0.5, 0.2, 0.3, 0.4, rotation=90), (60, 20, 40, 60), id="quarter"),
+        # the box goes from (100, 20) to the left, 60 wide; a quarter turn stands it on its end, upwards
+        pytest.param(Region("a", 0.5, 0.6, -0.3, 0.4, rotation=90), (60, 0, 40, 60), id="backwards-and-quarter"),
+        # a square of 40 on its corner is 40 * sqrt(2) wide and high
+        pytest.param(Region("a", 0.5, 0.2, 0.2, 0.4, rotation=45), (71.7157, 20, 56.5685, 56.5685), id="on-its-corner"),
+    ],
+)
+def test_pixels_of_turned_and_backward_boxes(region: Region, box: tuple[float, ...]) -> None:
+    assert pixels(region, (200, 100)) == box
+
+
 @pytest.mark.parametrize(
     ("versions", "regions"),
     [
