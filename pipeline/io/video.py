@@ -60,6 +60,18 @@ def read_video(path: Path, sampling: SamplingParams, limits: UsableParams) -> It
         raise DataError(f"broken video: cannot be read: {error.strerror}") from None
 
 
+def frame_rate(path: Path) -> float:
+    """Frames per second of a video, the mean over the whole. Raises DataError where it is no video or says none."""
+    try:
+        with av.open(str(path), options=SAFE, metadata_errors="replace") as container:
+            rate = container.streams.video[0].average_rate if container.streams.video else None
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"{path}: broken video: cannot be read: {error.strerror}") from None
+    if not rate:
+        raise DataError(f"{path} says no frame rate; give it one: ffmpeg -i {path.name} -r 25 other.mp4")
+    return float(rate)
+
+
 class _Clip:
     """One pass over an open video, and what it meets on the way."""
 
