@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from pipeline.core.boxes import iou
@@ -35,7 +37,7 @@ from pipeline.io.tables import read_frames
 from pipeline.modeling.detector import Detector
 from pipeline.modeling.predict import candidates
 from pipeline.modeling.zoo import ModelCard, load
-from pipeline.runtime.contract import Contract, InputContract, OutputContract
+from pipeline.runtime.contract import Contract, Evidence, InputContract, Knots, OutputContract
 from pipeline.runtime.postprocess import CANDIDATES, select
 from pipeline.runtime.preprocess import FILL, Placement, letterbox
 from pipeline.runtime.session import CONTRACT, DYNAMIC, SINGLE, OnnxSession
@@ -45,6 +47,7 @@ TRACED_BATCH = 2  # an exporter that writes the example's batch into the graph i
 BATCH = 8  # pictures at once in parity
 PRODUCERS = ("torch", "torchvision", "onnx", "onnxscript")
 NOT_COMPUTED = {"producer_name", "producer_version", "doc_string", "metadata_props", "value_info"}
+KNOTS: TypeAdapter[Knots] = TypeAdapter(Knots)
 
 Image = NDArray[np.uint8]
 Candidates = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (B, A, 4) input-pixel xyxy, scores (B, A, C)
@@ -246,13 +249,38 @@ def _first_left_out(scores: NDArray[np.float32], found: Detections, rule: Output
     return max(candidate, float(found.scores[-1]) if len(found) == rule.max_detections else 0.0)
 
 
-def thresholds_of(path: Path, classes: Sequence[str]) -> dict[str, float]:
-    """The operating threshold of every class. Raises DataError where operating.json does not hold them."""
-    document = read_json(path)
-    found = document.get("threshold") if isinstance(document, dict) else None
-    if not isinstance(found, dict) or set(found) != set(classes):
-        raise DataError(f"{path}: expected a threshold for each of {', '.join(classes)}; run: dvc repro evaluate")
-    return {name: found[name] for name in classes}
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """What evaluation chose on the validation split, by class."""
+
+    thresholds: dict[str, float]
+    evidence: dict[str, Evidence]
+    confidence: dict[str, Knots]
+
+    @classmethod
+    def read(cls, path: Path, classes: Sequence[str]) -> "Operating":
+        """Read operating.json. Raises DataError where it does not hold what a contract needs of every class."""
+        document = read_json(path)
+        found = document.get("threshold") if isinstance(document, dict) else None
+        if not isinstance(found, dict) or set(found) != set(classes):
+            raise DataError(f"{path}: expected a threshold for each of {', '.join(classes)}; run: dvc repro evaluate")
+        try:
+            return cls(
+                {name: found[name] for name in classes},
+                {name: _evidence(document["chosen_on"], name) for name in classes},
+                {name: KNOTS.validate_python(document["calibration"][name]["knots"]) for name in classes},
+            )
+        except (KeyError, TypeError, ValidationError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise DataError(f"{path}: another version wrote it ({why}); run: dvc repro -f evaluate") from None
+
+
+def _evidence(chosen_on: dict[str, Any], name: str) -> Evidence:
+    rule, of_class = chosen_on["rule"], chosen_on["class"][name]
+    words = f"F{rule['beta']:g}" if rule["rule"] == "f_beta" else f"at most {rule['budget']:g} {rule['rule']}"
+    told = {"frames": chosen_on["frames"], "hours": chosen_on["hours"], **of_class}
+    shown = {key: value for key, value in told.items() if key in Evidence.model_fields}
+    return Evidence(rule=words.replace("_", " "), **shown)
 
 
 def parity_images(frames: Path, splits: Path, size: tuple[int, int], count: int) -> list[Image]:
@@ -264,14 +292,16 @@ def parity_images(frames: Path, splits: Path, size: tuple[int, int], count: int)
     return [letterbox(image, size)[0] for _, image in pictures(frames, spread(held, count))]
 
 
-def contract_of(folder: Path, weights: Path, splits: Path, thresholds: dict[str, float], p: EvaluateParams) -> Contract:
+def contract_of(folder: Path, weights: Path, splits: Path, operating: Operating, p: EvaluateParams) -> Contract:
     """The contract of the model files in `folder`."""
     card = ModelCard.read(weights)
     (opset,) = (o.version for o in onnx.load(folder / DYNAMIC).opset_import if not o.domain)
     return Contract(
         model=card.name,
         classes=card.classes,
-        thresholds=thresholds,
+        thresholds=operating.thresholds,
+        evidence=operating.evidence,
+        confidence=operating.confidence,
         input=InputContract(
             name=IMAGES,
             width=card.width,
@@ -304,13 +334,13 @@ def main(argv: list[str] | None = None) -> None:
     p, rule = ExportParams.load("export"), EvaluateParams.load("evaluate")
     model, card = load(args.weights), ModelCard.read(args.weights)
     size = card.width, card.height
-    thresholds = thresholds_of(args.operating, card.classes)
+    operating = Operating.read(args.operating, card.classes)
     images = parity_images(args.frames, args.splits, size, p.parity_frames)
     with whole_folder(args.out) as folder:
         for file in tqdm((DYNAMIC, SINGLE), desc="export", unit="file"):
             proto = to_onnx(model, size, p.opset, dynamic=file == DYNAMIC)
             write_bytes(folder / file, proto.SerializeToString(deterministic=True))
-        contract = contract_of(folder, args.weights, args.splits, thresholds, rule)
+        contract = contract_of(folder, args.weights, args.splits, operating, rule)
         write_json(folder / CONTRACT, contract.model_dump(mode="json"))
         result = parity(model, folder, images, p)
         write_json(folder / "parity.json", result)

@@ -30,6 +30,22 @@ ROOT = Path(__file__).parents[1]
 SIZE = (64, 32)  # width, height
 PARAMS = ExportParams(opset=18, parity_frames=4, rtol=1e-3, atol=1e-3)
 THRESHOLDS = {"person": 0.011, "vehicle": 0.3}
+KNOTS = ((0.1, 0.05), (0.9, 0.8))
+OPERATING = {
+    "threshold": THRESHOLDS,
+    "chosen_on": {
+        "split": "val", "match_iou": 0.5, "frames": 54, "hours": 0.007,
+        "rule": {"rule": "false_alarms_per_hour", "beta": 1.0, "budget": 2.5},
+        "class": {
+            "person": {"objects": 36, "recall": 0.9, "precision": 0.8, "f_beta": 0.85, "false_alarms": 1},
+            "vehicle": {"objects": 0, "reason": "no object of this class: no choice"},
+        },
+    },
+    "calibration": {
+        "person": {"objects": 36, "detections": 57, "knots": KNOTS},
+        "vehicle": {"objects": 0, "detections": 4, "knots": [], "reason": "not assessable"},
+    },
+}  # fmt: skip
 
 
 class Tiny(Detector):
@@ -84,7 +100,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tensors(root / "train/best.safetensors", build("nano", 2, SIZE, "none").state_dict())
     card = {"name": "nano", "classes": list(THRESHOLDS), "width": SIZE[0], "height": SIZE[1]}
     (root / "train/model.json").write_text(json.dumps(card))
-    (root / "operating.json").write_text(json.dumps({"threshold": THRESHOLDS}))
+    (root / "operating.json").write_text(json.dumps(OPERATING))
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["export"] = PARAMS.model_dump(mode="json")
     (root / "params.yaml").write_text(yaml.safe_dump(params))
@@ -118,6 +134,16 @@ def test_the_export_holds_what_ships(exported: Path, world: Path) -> None:
     train = sorted(f"{number:016x}" for number in range(0, 24, 3))
     assert contract.training_data == sha256("\n".join(train).encode())
     assert contract.calibration == ""
+
+
+def test_the_contract_carries_what_evaluation_chose_and_on_what(exported: Path) -> None:
+    contract = Contract.read(exported / CONTRACT)
+    assert contract.confidence == {"person": KNOTS, "vehicle": ()}
+    person, vehicle = contract.evidence["person"], contract.evidence["vehicle"]
+    assert person.rule == "at most 2.5 false alarms per hour"
+    assert (person.frames, person.hours, person.objects, person.recall) == (54, 0.007, 36, 0.9)
+    assert (person.precision, person.false_alarms, person.reason) == (0.8, 1, "")
+    assert (vehicle.recall, vehicle.reason) == (None, "no object of this class: no choice")
 
 
 def test_the_exported_model_gives_what_the_trained_one_gives(exported: Path) -> None:
@@ -162,6 +188,14 @@ def test_a_failure_leaves_the_last_export_whole(exported: Path, world: Path, tmp
         with pytest.raises(DataError, match="expected a threshold for each of person, vehicle"):
             run_stage(world, "export", operating=broken)
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
+
+
+@pytest.mark.parametrize("key", ["chosen_on", "calibration"])
+def test_an_operating_point_of_another_version_is_refused(world: Path, tmp_path: Path, key: str) -> None:
+    old = tmp_path / "operating.json"
+    old.write_text(json.dumps({name: value for name, value in OPERATING.items() if name != key}))
+    with pytest.raises(DataError, match="another version wrote it"):
+        run_stage(world, "export", operating=old)
 
 
 def test_without_validation_frames_there_is_no_parity(world: Path, tmp_path: Path) -> None:

@@ -64,14 +64,6 @@ def coco_precision(scores: NDArray[np.floating], hits: Mask, objects: int) -> Fl
     return np.append(precision, 0.0)[np.searchsorted(found / objects, RECALLS, side="left")]
 
 
-def best_f1(points: Curve) -> tuple[float, float] | None:
-    """Score with the highest F1 and that F1, the higher score of equals; None where nothing is ever found."""
-    total = points.precision + points.recall
-    f1 = np.divide(2 * points.precision * points.recall, total, out=np.zeros_like(total), where=total > 0)
-    best = int(np.argmax(f1)) if len(f1) else -1
-    return (float(points.score[best]), float(f1[best])) if best >= 0 and f1[best] > 0 else None
-
-
 def flatten(figures: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested figures by dotted key.
 

@@ -1,13 +1,16 @@
-"""COCO's own evaluation (pycocotools), fed with our values and kept silent. It is the authority on AP and AR."""
+"""COCO's evaluation of boxes: AP and AR. hotcoco does the work; a test holds its figures to pycocotools'.
+
+hotcoco (MIT) is a rewrite of pycocotools in Rust whose arrays are the same to the last bit, and takes columns as they
+are. pycocotools stays the authority on what the figures mean, and is no dependency of the cycle.
+"""
 
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from hotcoco import COCO, COCOeval
+from numpy.typing import NDArray
 
 from pipeline.core.boxes import area
 from pipeline.core.types import Detections, Truth
@@ -25,23 +28,33 @@ def coco_scores(
 
     Ignore regions are COCO's crowds; an object's area is its box's. At most 100 detections a class and frame count.
     """
-    evaluation = evaluate(dataset(truths, classes), results(found))
+    evaluation = evaluate(*tables(truths, found, classes))
     return summary(evaluation), by_class(evaluation, classes)
 
 
-def evaluate(ground_truth: dict[str, Any], detections: list[dict[str, Any]]) -> COCOeval:
-    """Evaluated, accumulated and summarised boxes of a COCO document and a list in COCO's results format."""
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress with print
-        truth, found = COCO(), COCO()
-        objects = [dict(row) for row in ground_truth["annotations"]]  # pycocotools writes into them
-        truth.dataset = {**ground_truth, "annotations": objects}
-        truth.createIndex()
-        found.dataset = {**ground_truth, "annotations": _numbered(detections)}
-        found.createIndex()
-        evaluation = COCOeval(truth, found, "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
+def tables(truths: Sequence[Truth], found: Sequence[Detections], classes: Sequence[str]) -> tuple[COCO, COCO]:
+    """Truths and detections as the engine takes them; image ids are positions from 1, category ids classes from 1."""
+    images = [{"id": i} for i in range(1, len(truths) + 1)]
+    categories = [{"id": k, "name": name} for k, name in enumerate(classes, 1)]
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(t.boxes for t in truths)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(t.labels for t in truths)])
+    ignore = np.concatenate([np.zeros(0, np.bool_), *(t.ignore for t in truths)])
+    place = np.repeat(np.arange(1, len(truths) + 1), [len(t) for t in truths])
+    truth = COCO.from_arrays(
+        images, categories, place, labels + 1, _xywh(boxes), area=area(boxes), iscrowd=ignore.astype(np.int64)
+    )
+    rows = [
+        np.column_stack([np.full(len(f), float(i)), _xywh(f.boxes), f.scores, f.labels + 1])
+        for i, f in enumerate(found, 1)
+    ]
+    return truth, truth.load_res(np.concatenate([np.zeros((0, 7)), *rows]))
+
+
+def evaluate(truth: COCO, found: COCO) -> COCOeval:
+    """Evaluated, accumulated and summarised boxes."""
+    evaluation = COCOeval(truth, found, "bbox")
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its table
+        evaluation.run()
     return evaluation
 
 
@@ -52,7 +65,9 @@ def summary(evaluation: COCOeval) -> dict[str, float]:
 
 def by_class(evaluation: COCOeval, classes: Sequence[str]) -> dict[str, dict[str, float]]:
     """AP and AP50 of each class (category ids 1, 2 ...), where it has an object."""
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, class), all areas, 100 detections
+    figures = evaluation.eval
+    assert figures is not None  # noqa: S101 - `evaluate` has filled it
+    precision = np.asarray(figures["precision"])[:, :, :, 0, -1]  # (IoU, recall, class), all areas, 100 detections
     return {
         name: {"AP": float(precision[:, :, k].mean()), "AP50": float(precision[0, :, k].mean())}
         for k, name in enumerate(classes)
@@ -60,42 +75,6 @@ def by_class(evaluation: COCOeval, classes: Sequence[str]) -> dict[str, dict[str
     }
 
 
-def dataset(truths: Sequence[Truth], classes: Sequence[str]) -> dict[str, Any]:
-    """A COCO document: image ids are positions from 1, category ids class indices from 1."""
-    rows = [
-        {
-            "image_id": i,
-            "category_id": int(label) + 1,
-            "bbox": _xywh(box),
-            "area": float(size),
-            "iscrowd": int(ignore),
-        }
-        for i, truth in enumerate(truths, 1)
-        for box, label, ignore, size in zip(truth.boxes, truth.labels, truth.ignore, area(truth.boxes), strict=True)
-    ]
-    return {
-        "images": [{"id": i} for i in range(1, len(truths) + 1)],
-        "categories": [{"id": k, "name": name} for k, name in enumerate(classes, 1)],
-        "annotations": [{"id": n, **row} for n, row in enumerate(rows, 1)],  # pycocotools takes id 0 for "no match"
-    }
-
-
-def results(found: Sequence[Detections]) -> list[dict[str, Any]]:
-    """Detections in COCO's results format, image and category ids as in `dataset`."""
-    return [
-        {"image_id": i, "category_id": int(label) + 1, "bbox": _xywh(box), "score": float(score)}
-        for i, frame in enumerate(found, 1)
-        for box, score, label in zip(frame.boxes, frame.scores, frame.labels, strict=True)
-    ]
-
-
-def _numbered(detections: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What COCO.loadRes makes of boxes; unlike it, an empty list is no error."""
-    return [
-        {**row, "id": n, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0} for n, row in enumerate(detections, 1)
-    ]
-
-
-def _xywh(box: np.ndarray[Any, np.dtype[np.float32]]) -> list[float]:
-    x1, y1, x2, y2 = map(float, box)
-    return [x1, y1, x2 - x1, y2 - y1]
+def _xywh(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    corners = boxes.astype(np.float64)
+    return np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])

@@ -1,9 +1,10 @@
 """contract.json: everything a runtime must know about an exported model, so that no number of it stands in code."""
 
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import DataError
 
@@ -35,12 +36,37 @@ class OutputContract(_Part):
     max_detections: int = Field(ge=1)
 
 
+class Evidence(_Part):
+    """What an operating threshold was chosen on, and what it gave there."""
+
+    rule: str
+    frames: int = Field(ge=0)  # of the validation split
+    hours: float | None  # of its footage; None where frames have no times
+    objects: int = Field(ge=0)
+    recall: float | None = None
+    precision: float | None = None
+    false_alarms: int | None = None
+    reason: str = ""  # why the threshold is not what the rule asks for; "" where it is
+
+
+def _rising(knots: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    if any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(knots)):
+        raise ValueError("knots must rise: each score higher than the one before, no confidence lower")
+    return knots
+
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Knots = Annotated[tuple[tuple[Unit, Unit], ...], Field(max_length=32), AfterValidator(_rising)]
+
+
 class Contract(_Part):
     """The whole contract. Hashes are SHA-256 in hex."""
 
     model: str  # the architecture's name
     classes: tuple[str, ...]
     thresholds: dict[str, float]  # operating threshold by class
+    evidence: dict[str, Evidence] = {}  # what each threshold was chosen on
+    confidence: dict[str, Knots] = {}  # by class: scores and the IoU to be expected there; empty where not fitted
     input: InputContract
     output: OutputContract
     opset: int

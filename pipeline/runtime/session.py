@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import DataError
 from pipeline.core.types import Detections
 from pipeline.runtime.contract import Contract
-from pipeline.runtime.postprocess import select
+from pipeline.runtime.postprocess import calibrated, select
 from pipeline.runtime.preprocess import letterbox
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class Session(Protocol):
 
     def detect_batch(self, images: Sequence[Image]) -> list[Detections]:
         """Detections in several pictures, which may differ in size."""
+
+    def calibrated(self, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What scores (N,) of `labels` (N,) mean: the IoU with an object that can be expected."""
 
 
 class OnnxSession:
@@ -74,6 +77,11 @@ class OnnxSession:
             select(found, score, rule, placement, (image.shape[1], image.shape[0]))
             for found, score, (_, placement), image in zip(boxes, scores, placed, images, strict=True)
         ]
+
+    def calibrated(self, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """See `Session.calibrated`; a class whose scores were not calibrated keeps them."""
+        contract = self.contract
+        return calibrated(scores, labels, [contract.confidence.get(name, ()) for name in contract.classes])
 
     def candidates(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Candidates before NMS of a batch (B, 3, H, W): boxes (B, A, 4) input-pixel xyxy, scores (B, A, C).

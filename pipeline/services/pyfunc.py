@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import DataError
 from pipeline.runtime.session import OnnxSession
 
-COLUMNS = ("image", "label", "score", "x1", "y1", "x2", "y2", "above_threshold")
+COLUMNS = ("image", "label", "score", "confidence", "x1", "y1", "x2", "y2", "above_threshold")
 
 
 class SightlineModel(PythonModel):
@@ -30,8 +30,9 @@ class SightlineModel(PythonModel):
         """Detections from the contract's score floor up.
 
         Returns:
-            data frame of `COLUMNS`: `image` counts the pictures from 0, and `above_threshold` says whether the score
-            reaches the operating threshold of its class.
+            data frame of `COLUMNS`: `image` counts the pictures from 0, `confidence` is the IoU with an object of its
+            class that the score promises on validation data (0 for a false alarm; the score itself where it was not
+            calibrated), and `above_threshold` says whether the score reaches the operating threshold of its class.
 
         Raises:
             DataError: the input is no picture.
@@ -39,9 +40,22 @@ class SightlineModel(PythonModel):
         contract = self._session.contract
         thresholds = [contract.thresholds[name] for name in contract.classes]
         rows = [
-            (image, contract.classes[label], float(score), *map(float, box), bool(score >= thresholds[label]))
+            (
+                image,
+                contract.classes[label],
+                float(score),
+                float(sure),
+                *map(float, box),
+                bool(score >= thresholds[label]),
+            )
             for image, found in enumerate(self._session.detect_batch(pictures(model_input)))
-            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+            for box, score, label, sure in zip(
+                found.boxes,
+                found.scores,
+                found.labels,
+                self._session.calibrated(found.scores, found.labels),
+                strict=True,
+            )
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -6,7 +6,7 @@ import pytest
 from pipeline.core import matching
 from pipeline.core.metrics import coco_precision
 from pipeline.core.types import Detections, Truth
-from pipeline.io import coco_eval
+from tests import pycoco
 
 CLASSES = ("person", "vehicle")
 Box = tuple[float, float, float, float]
@@ -26,6 +26,11 @@ def found(*rows: tuple[Box, float, int]) -> Detections:
         np.array([r[1] for r in rows], np.float32),
         np.array([r[2] for r in rows], np.int64),
     )
+
+
+def above(every: Detections, score: np.float32) -> Detections:
+    keep = every.scores >= score
+    return Detections(every.boxes[keep], every.scores[keep], every.labels[keep])
 
 
 def random_frame(rng: np.random.Generator) -> tuple[Truth, Detections]:
@@ -50,7 +55,7 @@ def test_every_match_is_pycocotools_match(seed: int, threshold: float) -> None:
     rng = np.random.default_rng(seed)
     frames = [random_frame(rng) for _ in range(40)]
     truths, detections = [f[0] for f in frames], [f[1] for f in frames]
-    evaluation = coco_eval.evaluate(coco_eval.dataset(truths, CLASSES), coco_eval.results(detections))
+    evaluation = pycoco.evaluate(pycoco.dataset(truths, CLASSES), pycoco.results(detections))
     at = int(np.flatnonzero(np.isclose(evaluation.params.iouThrs, threshold))[0])
     truth_start = np.cumsum([0, *map(len, truths)]) + 1  # annotation ids count on over the frames
     found_start = np.cumsum([0, *map(len, detections)]) + 1
@@ -74,7 +79,7 @@ def test_precision_over_recall_is_pycocotools(seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
     frames = [random_frame(rng) for _ in range(40)]
     truths, detections = [f[0] for f in frames], [f[1] for f in frames]
-    evaluation = coco_eval.evaluate(coco_eval.dataset(truths, CLASSES), coco_eval.results(detections))
+    evaluation = pycoco.evaluate(pycoco.dataset(truths, CLASSES), pycoco.results(detections))
     flat = matching.match_frames(truths, detections, 0.5)
     for k in range(len(CLASSES)):
         mine = (flat.label == k) & ~flat.ignored
@@ -87,13 +92,52 @@ def test_a_higher_threshold_only_leaves_out() -> None:
     rng = np.random.default_rng(7)
     frames = [random_frame(rng) for _ in range(30)]
     truths = [f[0] for f in frames]
-    cut = [matching._take(f, f.scores >= np.float32(0.5)) for _, f in frames]
+    cut = [above(f, np.float32(0.5)) for _, f in frames]
     whole = matching.match_frames(truths, [f for _, f in frames], 0.5)
     part = matching.match_frames(truths, cut, 0.5)
     at, none = np.array([0.5, 0.5]), np.zeros(2)
     assert whole.found(at).tolist() == part.found(none).tolist()
     assert whole.hits(at).sum() == part.hits(none).sum()
     assert whole.false_alarms(at).sum() == part.false_alarms(none).sum()
+
+
+@pytest.mark.parametrize("pairs", [matching.PAIRS, 64], ids=["at-once", "in-parts"])
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.75])
+def test_all_frames_at_a_time_match_as_each_alone(
+    threshold: float, pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "PAIRS", pairs)
+    rng = np.random.default_rng(11)
+    frames = [random_frame(rng) for _ in range(60)]
+    flat = matching.match_overlaps(matching.overlaps([t for t, _ in frames], [f for _, f in frames]), threshold)
+    alone = [matching.match(t, f, threshold) for t, f in frames]
+    assert flat.iou.tolist() == np.concatenate([m.iou for m in alone]).tolist()
+    assert flat.ignored.tolist() == np.concatenate([m.ignored for m in alone]).tolist()
+    real = [np.cumsum(~t.ignore) - 1 for t, _ in frames]
+    starts = np.cumsum([0, *(int((~t.ignore).sum()) for t, _ in frames)])
+    expected = [
+        start + numbers[t] if t >= 0 else -1
+        for m, numbers, start in zip(alone, real, starts, strict=False)
+        for t in m.truth
+    ]
+    assert flat.object.tolist() == expected
+    assert (flat.object >= 0).sum() > 20
+
+
+def test_pairs_come_in_the_order_of_choosing() -> None:
+    """Best score first; for each the largest IoU first, of equals the last object; other classes are pairs too."""
+    truths = truth(PERSON, ((0, 0, 10, 5), 1, False), PERSON, ((50, 50, 60, 60), 0, False))
+    near = matching.overlaps([truths], [found(((0, 0, 10, 5), 0.5, 0), ((0, 0, 10, 10), 0.9, 0))])
+    pairs = list(zip(near.detection.tolist(), near.object.tolist(), near.iou.tolist(), strict=True))
+    assert pairs == [(1, 2, 1.0), (1, 0, 1.0), (1, 1, 0.5), (0, 1, 1.0), (0, 2, 0.5), (0, 0, 0.5)]
+    assert near.same.tolist() == [True, True, False, False, True, True]
+
+
+def test_boxes_without_area_overlap_nothing() -> None:
+    flat = [((5, 5, 5, 9), 0.9, 0), ((9, 9, 5, 5), 0.9, 0)]
+    near = matching.overlaps([truth(PERSON, ((0, 0, 99, 99), 0, True))], [found(*flat)])
+    assert len(near.iou) == 0
+    assert near.covered.tolist() == [0.0, 0.0]
 
 
 PERSON: tuple[Box, int, bool] = ((0, 0, 10, 10), 0, False)
@@ -178,4 +222,13 @@ def test_no_frame_at_all() -> None:
     ],
 )
 def test_confusions(truths: Truth, detections: Detections, pairs: list[tuple[int, int]]) -> None:
-    assert matching.confusions([truths], [detections], np.array([0.5, 0.5]), 0.5) == pairs
+    near = matching.overlaps([truths], [detections])
+    assert matching.confusions(near, matching.match_overlaps(near, 0.5), np.array([0.5, 0.5]), 0.5) == pairs
+
+
+def test_confusions_go_frame_by_frame() -> None:
+    truths = [truth(PERSON), truth(), truth(PERSON)]
+    detections = [found(), found(((0, 0, 10, 10), 0.9, 1)), found(((0, 0, 10, 10), 0.9, 0))]
+    near = matching.overlaps(truths, detections)
+    pairs = matching.confusions(near, matching.match_overlaps(near, 0.5), np.array([0.5, 0.5]), 0.5)
+    assert pairs == [(0, -1), (-1, 1), (0, 0)]

@@ -22,7 +22,6 @@ def test_curve_moves_at_different_scores_only() -> None:
 def test_curve_of_no_detection_is_empty() -> None:
     points = metrics.curve(np.zeros(0), np.zeros(0, np.bool_), 3)
     assert len(points.score) == 0
-    assert metrics.best_f1(points) is None
 
 
 @pytest.mark.parametrize(
@@ -39,18 +38,3 @@ def test_curve_of_no_detection_is_empty() -> None:
 def test_average_precision_at_cocos_points(hits: list[bool], objects: int, ap: float) -> None:
     scores = np.linspace(0.9, 0.1, len(hits))
     assert metrics.coco_precision(scores, np.array(hits, np.bool_), objects).mean() == pytest.approx(ap)
-
-
-@pytest.mark.parametrize(
-    ("hits", "objects", "best"),
-    [
-        pytest.param([True, True, False], 2, (0.8, 1.0), id="before-the-false-alarm"),
-        pytest.param([True, False, True], 2, (0.7, 0.8), id="past-the-false-alarm"),
-        pytest.param([True, False, False, True], 2, (0.9, 2 / 3), id="equal-takes-the-higher-score"),
-        pytest.param([False, False], 2, None, id="nothing-found"),
-    ],
-)
-def test_best_f1(hits: list[bool], objects: int, best: tuple[float, float] | None) -> None:
-    scores = np.array([0.9, 0.8, 0.7, 0.6][: len(hits)])
-    chosen = metrics.best_f1(metrics.curve(scores, np.array(hits), objects))
-    assert chosen == (pytest.approx(best) if best else None)

@@ -27,6 +27,11 @@ def test_a_contract_survives_the_disk(write_export: WriteExport, tmp_path: Path)
         pytest.param({"opset": "newest"}, id="wrong type"),
         pytest.param({"input": {"name": "images", "layout": "NHWC"}}, id="other layout"),
         pytest.param({"thresholds": {"person": "NaN of nothing"}}, id="threshold"),
+        pytest.param({"confidence": {"person": [[0.5, 0.1], [0.4, 0.2]]}}, id="scores of knots fall"),
+        pytest.param({"confidence": {"person": [[0.4, 0.2], [0.5, 0.1]]}}, id="meanings of knots fall"),
+        pytest.param({"confidence": {"person": [[0.4, 1.2]]}}, id="meaning above 1"),
+        pytest.param({"confidence": {"person": [[i / 40, 0.5] for i in range(33)]}}, id="too many knots"),
+        pytest.param({"evidence": {"person": {"rule": "F1"}}}, id="evidence without its size"),
     ],
 )
 def test_what_is_no_contract_is_refused(write_export: WriteExport, tmp_path: Path, changes: dict[str, Any]) -> None:

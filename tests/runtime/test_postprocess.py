@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.core.types import Detections
 from pipeline.runtime.contract import OutputContract
-from pipeline.runtime.postprocess import CANDIDATES, select
+from pipeline.runtime.postprocess import CANDIDATES, calibrated, select
 from pipeline.runtime.preprocess import place
 
 SOURCE, TARGET = (640, 320), (320, 192)  # scaled by a half, 16 px bars above and below
@@ -86,3 +86,24 @@ def test_only_the_best_candidates_enter_nms() -> None:
 
 def test_a_candidate_in_the_grey_bars_is_nowhere_in_the_source() -> None:
     assert len(detections([[10, 2, 20, 12]], [[0.9]])) == 0
+
+
+@pytest.mark.parametrize(
+    ("score", "meaning"),
+    [
+        pytest.param(0.1, 0.05, id="below-the-first-knot"),
+        pytest.param(0.2, 0.05, id="on-a-knot"),
+        pytest.param(0.5, 0.35, id="between"),
+        pytest.param(0.9, 0.65, id="above-the-last-knot"),
+    ],
+)
+def test_scores_mean_what_the_knots_say(score: float, meaning: float) -> None:
+    scores, labels = np.array([score, score], np.float32), np.array([1, 0])
+    found = calibrated(scores, labels, [(), ((0.2, 0.05), (0.8, 0.65))])
+    assert found.tolist() == pytest.approx([meaning, score])
+    assert found.dtype == np.float32
+    assert scores.tolist() == pytest.approx([score, score])  # as they were
+
+
+def test_no_score_no_meaning() -> None:
+    assert len(calibrated(np.zeros(0, np.float32), np.zeros(0, np.int64), [((0.2, 0.05),)])) == 0

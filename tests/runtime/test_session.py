@@ -48,6 +48,12 @@ def test_only_what_reaches_the_score_floor_is_given(write_export: WriteExport, t
     assert OnnxSession(write_export(tmp_path)).detect(grey(255)).labels.tolist() == [0]
 
 
+def test_scores_are_read_as_the_contract_says(write_export: WriteExport, tmp_path: Path) -> None:
+    session: Session = OnnxSession(write_export(tmp_path, confidence={"vehicle": [[0.0, 0.0], [1.0, 0.5]]}))
+    scores = np.array([0.8, 0.8], np.float32)
+    assert session.calibrated(scores, np.array([0, 1])).tolist() == pytest.approx([0.8, 0.4])
+
+
 def test_no_picture_no_detections(write_export: WriteExport, tmp_path: Path) -> None:
     assert OnnxSession(write_export(tmp_path)).detect_batch([]) == []
 

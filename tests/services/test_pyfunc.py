@@ -22,8 +22,9 @@ WriteExport = Callable[..., Path]
 def registered(mlflow_store: str, write_export: WriteExport, tmp_path: Path) -> str:
     """Address of a registered model."""
     client = connect()
+    knots = {"vehicle": [[0.0, 0.0], [1.0, 0.5]]}
     run = client.create_run(experiment_id(client, "site"))
-    uri = log_model(run.info.run_id, write_export(tmp_path / "export"))
+    uri = log_model(run.info.run_id, write_export(tmp_path / "export", confidence=knots))
     version = add_version(uri, "site", {"mark": "1"})
     client.set_registered_model_alias("site", "challenger", str(version.version))
     return "models:/site@challenger"
@@ -55,6 +56,8 @@ def test_a_loaded_model_predicts(registered: str, given: Any, expected: list[tup
     assert tuple(found.columns) == COLUMNS
     rows = found[["image", "label", "score", "above_threshold"]].itertuples(index=False, name=None)
     assert [(i, name, round(score, 3), above) for i, name, score, above in rows] == expected
+    halved = np.where(found["label"] == "vehicle", found["score"] / 2, found["score"])
+    assert found["confidence"].to_numpy() == pytest.approx(halved)
     assert found[["x1", "x2"]].to_numpy().tolist() == [[8, 24]] * len(expected)
 
 
@@ -75,7 +78,8 @@ def test_it_loads_where_the_project_is_not(registered: str, mlflow_store: str, t
     assert done.returncode == 0, done.stderr
     (row,), torch_came = json.loads(done.stdout)
     box = {"x1": 16.0, "y1": 16.0, "x2": 48.0, "y2": 48.0}
-    assert row == {"image": 0, "label": "person", "score": 1.0, "above_threshold": True, **box}
+    said = {"image": 0, "label": "person", "score": 1.0, "confidence": 1.0, "above_threshold": True}
+    assert row == {**said, **box}
     assert not torch_came
 
 
