@@ -145,6 +145,7 @@ class Truth:
     labels: NDArray[np.int64]  # (M,) index into the classes
     ignore: NDArray[np.bool_]  # (M,) neither hit nor miss
     attributes: tuple[Mapping[str, str], ...] = ()  # M of them
+    tracks: tuple[str, ...] = ()  # M of them, "" where a box has none
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -156,7 +157,7 @@ class Truth:
         An ignore region without a class of its own (`ignore`) stands once for every class.
         """
         rows = [
-            (a.xyxy, index, a.ignore, a.attributes)
+            (a.xyxy, index, a.ignore, a.attributes, a.track_id)
             for a in annotations
             for index, name in enumerate(classes)
             if a.label == name or (a.ignore and a.label not in classes)
@@ -166,4 +167,15 @@ class Truth:
             np.array([r[1] for r in rows], np.int64),
             np.array([r[2] for r in rows], np.bool_),
             tuple(r[3] for r in rows),
+            tuple(r[4] for r in rows),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """The frames of one split, what is truly in each, and what the detector found there."""
+
+    frames: tuple[Frame, ...]
+    truths: tuple[Truth, ...]
+    found: tuple[Detections, ...]
+    classes: tuple[str, ...]

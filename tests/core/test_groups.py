@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.core import groups
+from pipeline.core.bootstrap import resampling
 from pipeline.core.matching import Matched, match_frames
 from pipeline.core.types import Detections, Truth
 from pipeline.io import coco_eval
@@ -90,25 +91,72 @@ def test_a_false_alarm_has_no_brightness(matched: Matched) -> None:
     assert of["light"]["objects"] == 1
 
 
+def evidence(matched: Matched, frames: int, min_support: int, clusters: int | None = None) -> groups.Evidence:
+    """Frames are clusters, dealt in turn to so many of them."""
+    keys = [i % (clusters or frames) for i in range(frames)]
+    return groups.Evidence(matched, matched, THRESHOLDS, (resampling("image", keys, 400, 0),), min_support)
+
+
 def test_too_few_objects_are_not_assessed(matched: Matched) -> None:
     vehicle = list(groups.by_class(matched, ["person", "vehicle"]))[1]
-    verdict = groups.assess(vehicle, matched, matched, THRESHOLDS, 2)
-    assert verdict == {"verdict": "not assessable", "objects": 1, "needed": 2}
+    expected = {"verdict": "not assessable", "reason": "1 of 2 objects", "objects": 1, "needed": 2}
+    assert groups.assess(vehicle, evidence(matched, 3, 2)) == expected
 
 
-def test_an_assessed_group_says_how_sure_it_is(matched: Matched) -> None:
-    everything = groups.everything(matched, 3)
-    result = groups.assess(everything, matched, matched, THRESHOLDS, 1)
-    assert result["verdict"] == "assessable"
-    assert (result["recall_low"], result["recall_high"]) == pytest.approx((0.3006, 0.9544), abs=1e-4)  # Wilson, 3 of 4
+def test_too_few_clusters_leave_figures_without_intervals(matched: Matched) -> None:
+    result = groups.assess(groups.everything(matched, 3), evidence(matched, 3, 1))
+    assert (result["verdict"], result["reason"]) == ("not assessable", "3 of 10 clusters (image)")
+    assert result["recall"] == 0.75
+    assert not [name for name in result if name.endswith("_low")]
     expected, _ = coco_eval.coco_scores(TRUTHS, FOUND, ["person", "vehicle"])
     assert result["AP50"] == pytest.approx(expected["AP50"])
+
+
+def test_an_assessed_group_says_how_sure_every_figure_is() -> None:
+    """The world above twelve times over: three quarters found, half of the clusters of one frame with a miss."""
+    many = match_frames(TRUTHS * 12, FOUND * 12, 0.5)
+    result = groups.assess(groups.everything(many, 36), evidence(many, 36, 30))
+    assert (result["verdict"], result["clusters"], result["unit"]) == ("assessable", 36, "image")
+    for name in ("recall", "precision", "mean_iou", "AP50"):
+        assert float(result[f"{name}_low"]) < float(result[name]) < float(result[f"{name}_high"])
+    # recall: clusters of 2, 1 and 1 objects of which 2, 1 and 0 are found; the ratio's linearised error is
+    # sqrt(12 * (0.5**2 + 0.25**2 + 0.75**2)) / 48 = 0.0675, on the log-odds 0.36, times 2.04 of Student's 31 degrees
+    assert result["recall_low"] == pytest.approx(0.59, abs=0.02)
+    assert result["recall_high"] == pytest.approx(0.862, abs=0.02)
+
+
+def test_a_group_without_a_miss_is_not_sure_to_be_found() -> None:
+    """40 of 40: Wilson's lower bound with Student's quantile of 39 degrees, 2.0227: 40 / (40 + 2.0227 ** 2)."""
+    perfect = match_frames([truth((0, 20, 0))] * 40, [found((0, 20, 0, 0.9))] * 40, 0.5)
+    result = groups.assess(groups.everything(perfect, 40), evidence(perfect, 40, 30))
+    assert (result["recall_low"], result["recall_high"]) == pytest.approx((0.9072, 1.0), abs=1e-4)
 
 
 def test_ap50_of_a_camera_is_pycocotools_on_its_frames(matched: Matched) -> None:
     camera = next(iter(groups.by_frame(matched, "camera", ["a", "a", "b"])))
     expected, _ = coco_eval.coco_scores(TRUTHS[:2], FOUND[:2], ["person", "vehicle"])
-    assert groups.assess(camera, matched, matched, THRESHOLDS, 1)["AP50"] == pytest.approx(expected["AP50"])
+    assert groups.assess(camera, evidence(matched, 3, 1))["AP50"] == pytest.approx(expected["AP50"])
+
+
+def test_slices_share_a_value_of_each_attribute(matched: Matched) -> None:
+    those = [*groups.by_frame(matched, "camera", ["a", "b", "b"]), *groups.by_class(matched, ["person", "vehicle"])]
+    both = list(groups.slices(those, [("camera", "class")]))
+    names = ["a x person", "a x vehicle", "b x person"]  # no vehicle was seen by b
+    assert [(it.attribute, it.value) for it in both] == [("camera x class", name) for name in names]
+    assert [int(it.objects.sum()) for it in both] == [1, 1, 2]
+    assert groups.figures(both[0], matched, THRESHOLDS)["false_alarms"] == 1
+
+
+def test_a_slice_with_an_attribute_of_objects_has_no_false_alarms(matched: Matched) -> None:
+    dark = groups.by_object("brightness", ["dark", "light", "dark", None])
+    both = list(groups.slices([*groups.by_frame(matched, "camera", ["a"] * 3), *dark], [("camera", "brightness")]))
+    assert [it.value for it in both] == ["a x dark", "a x light"]
+    assert all(it.detections is None for it in both)
+
+
+def test_a_slice_of_an_attribute_that_is_not_there_is_none(matched: Matched) -> None:
+    those = list(groups.by_class(matched, ["person"]))
+    assert not list(groups.slices(those, [("class", "frame weather")]))
 
 
 def test_thirds_of_each_clip() -> None:
