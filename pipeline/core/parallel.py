@@ -2,8 +2,9 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,3 +22,20 @@ def map_ordered(work: Callable[[T], R], items: Sequence[T], workers: int = 0) ->
         return
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(work, items)
+
+
+def map_ahead(work: Callable[[T], R], items: Iterable[T], ahead: int, workers: int = 0) -> Iterator[R]:
+    """Results in the order of `items`, made in threads while the caller is busy with those before.
+
+    For work that leaves Python's lock free (NumPy, OpenCV) on values too large to send to a process. `items` are drawn
+    in this thread, at most `ahead` before they are asked for. `workers` 0 means one a core. An exception in a thread is
+    raised here.
+    """
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,8 +1,10 @@
 """What this machine has: device, and the precision that pays on it."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
+import cv2
 import torch
 from torch import nn
 
@@ -32,3 +34,20 @@ def resolve_precision(wanted: str) -> str:
 def autocast(precision: str, where: torch.device) -> AbstractContextManager[object]:
     """The context in which the network's forward pass runs."""
     return torch.autocast(where.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+@contextmanager
+def shared_cores() -> Iterator[None]:
+    """While threads of ours prepare pictures: half of the cores for the network, one for each call of OpenCV.
+
+    Threads of the network that wait for a core do so in a busy loop; with as many as there are cores beside ours, both
+    take several times as long.
+    """
+    network, opencv = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(max(1, network // 2))
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(network)
+        cv2.setNumThreads(opencv)

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.core.parallel import map_ordered
+from pipeline.core.parallel import map_ahead, map_ordered
 
 
 def square_slowly(number: int) -> int:
@@ -47,3 +47,21 @@ def test_two_workers_are_two_other_processes() -> None:
 def test_an_error_in_a_worker_is_raised_here(workers: int) -> None:
     with pytest.raises(DataError, match="item 2 is broken"):
         list(map_ordered(refuse, range(4), workers))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("ahead", [0, 2, 9])
+def test_threads_keep_the_order(workers: int, ahead: int) -> None:
+    assert list(map_ahead(square_slowly, range(4), ahead, workers)) == [0, 1, 4, 9]
+
+
+def test_threads_run_ahead_no_farther_than_asked() -> None:
+    items = iter([0, 1, 3, 4, 5])
+    results = map_ahead(refuse, items, 2, 1)
+    assert next(results) == 0
+    assert list(items) == [4, 5]
+
+
+def test_an_error_in_a_thread_is_raised_here() -> None:
+    with pytest.raises(DataError, match="item 2 is broken"):
+        list(map_ahead(refuse, range(4), 2, 2))

@@ -1,7 +1,8 @@
+import cv2
 import pytest
 import torch
 
-from pipeline.modeling.device import autocast, device, on_device, resolve_precision
+from pipeline.modeling.device import autocast, device, on_device, resolve_precision, shared_cores
 
 
 @pytest.mark.parametrize("wanted", ["fp32", "bf16"])
@@ -26,3 +27,11 @@ def test_autocast_changes_the_products_type_only_for_bf16() -> None:
 def test_a_model_goes_to_the_device_channels_last() -> None:
     layer = on_device(torch.nn.Conv2d(3, 8, 3), device())
     assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_cores_are_shared_and_given_back() -> None:
+    network, opencv = torch.get_num_threads(), cv2.getNumThreads()
+    with shared_cores():
+        assert torch.get_num_threads() == max(1, network // 2)
+        assert cv2.getNumThreads() == 1
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == (network, opencv)
