@@ -1,58 +1,183 @@
 """May this iteration be promoted?
 
-Reads the figures of evaluate and the parity of the exported model with the trained one. Writes the verdict to --out,
-with a line for every limit of section `gate`. A refusal is a result, not a failure: the stage ends well either way.
+Reads the figures, groups and gaps of evaluate, the parity of the exported model with the trained one and, where there
+is one, the report of robustness. Writes the verdict to --out, with a line for every limit of section `gate`: what was
+asked and measured, how sure that is, what it rests on, and the file that says so. A refusal is a result, not a failure:
+the stage ends well either way. Whether it is worse than the champion is for `register` to say, which knows that one.
 """
 
 import math
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.core.errors import DataError
+from pipeline.core.comparisons import ALPHA
+from pipeline.core.groups import ASSESSABLE
 from pipeline.core.metrics import flatten
-from pipeline.core.params import GateParams, Limit
+from pipeline.core.params import Bounds, Floor, GapParams, GateParams, Limit
 from pipeline.core.stage import run, stage_arguments, summary
-from pipeline.io.files import read_json, write_json
+from pipeline.core.verdict import Line, Measured, Result, Verdict, conclude, judge, meets
+from pipeline.io.documents import Figures, Folder
+from pipeline.io.files import write_json
 
 PARITY = "export.parity"  # the line that every verdict has, whatever the limits ask
+ROBUSTNESS = "robustness.json"
 
 
-def judge(metrics: dict[str, Any], parity: dict[str, Any], p: GateParams) -> dict[str, Any]:
-    """The verdict, its lines and the reasons of a refusal.
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What the verdict rests on; each knows the file that it comes from."""
 
-    Args:
-        metrics: nested figures of metrics.json.
-        parity: parity.json of the exported model.
-        p: limits.
-    """
-    flat = flatten(metrics)
-    lines = [_parity_line(parity), *(_limit_line(flat.get(limit.metric), limit) for limit in p.limits)]
-    reasons = [f"{line['metric']}: {line['reason']}" for line in lines if not line["passed"]]
-    return {"verdict": "refuse" if reasons else "promote", "lines": lines, "reasons": reasons}
+    metrics: Figures
+    groups: Figures
+    comparisons: Figures
+    parity: Figures
+    robustness: Figures | None  # None: it was not run
 
 
-def _parity_line(parity: dict[str, Any]) -> dict[str, Any]:
+def read_reports(evaluation: Folder, robustness: Folder, export: Folder) -> Reports:
+    """Read them all. Raises DataError where one is broken, or one that every iteration has is missing."""
+    return Reports(
+        metrics=evaluation.figures("metrics.json", "evaluate"),
+        groups=evaluation.figures("groups.json", "evaluate"),
+        comparisons=evaluation.figures("comparisons.json", "evaluate"),
+        parity=export.figures("parity.json", "export"),
+        robustness=robustness.figures(ROBUSTNESS, "robustness") if robustness.holds(ROBUSTNESS) else None,
+    )
+
+
+def verdict(reports: Reports, p: GateParams) -> Verdict:
+    """The verdict with a line a limit."""
+    lines = [
+        parity_line(reports.parity),
+        *(absolute_line(limit, reports.metrics, reports.groups) for limit in p.limits),
+        *(line for floor in p.floors for line in floor_lines(floor, reports.groups)),
+        *(gap_line(attribute, p.gaps, reports.comparisons) for attribute in p.gaps.of),
+        *(robustness_line(limit, reports.robustness) for limit in p.robustness),
+    ]
+    return conclude(lines, strict=p.strict)
+
+
+def parity_line(parity: Figures) -> Line:
+    """Whether what ships gives what was measured."""
     passed = parity.get("passed") is True
-    reason = "" if passed else "the exported model does not give what the trained one gives"
-    return _line(PARITY, _number(parity.get("max_abs_difference")), None, passed=passed, reason=reason)
+    return Line(
+        limit=PARITY,
+        figure=_number(parity.get("max_abs_difference")),
+        min=None,
+        max=None,
+        low=None,
+        high=None,
+        evidence=_counts(parity, "frames"),
+        source=parity.origin,
+        result=Result.HOLDS if passed else Result.FAILS,
+        reason="" if passed else "the exported model does not give what the trained one gives",
+    )
 
 
-def _limit_line(value: object, limit: Limit) -> dict[str, Any]:
-    figure = _number(value)
-    if figure is None:
-        reason = "not measured"
-    elif limit.min is not None and not figure >= limit.min:
-        reason = f"{figure:.4g} is below {limit.min:g}"
-    elif limit.max is not None and not figure <= limit.max:
-        reason = f"{figure:.4g} is above {limit.max:g}"
-    else:
-        reason = ""
-    return _line(limit.metric, figure, limit, passed=not reason, reason=reason)
+def absolute_line(limit: Limit, metrics: Figures, groups: Figures) -> Line:
+    """A limit on a figure of metrics.json; a class has its interval from groups.json."""
+    it = _figure_of(limit.metric, metrics)
+    name, _, key = limit.metric.removeprefix("class.").rpartition(".")
+    group = groups.get("class", {}).get(name) if limit.metric.startswith("class.") else None
+    if group is None or it.figure is None:
+        return judge(limit.metric, limit, it)
+    short = group["verdict"] != ASSESSABLE and meets(it.figure, limit)
+    thin = f"{it.figure:.4g} meets it, but rests on {group['reason']}" if short else ""
+    source = f"{metrics.origin}, {groups.origin}"
+    found = replace(it, source=source, interval=_interval(group, key), evidence=_evidence(group), thin=thin)
+    return judge(limit.metric, limit, found)
 
 
-def _line(metric: str, figure: float | None, limit: Limit | None, *, passed: bool, reason: str) -> dict[str, Any]:
-    bounds = {"min": limit.min if limit else None, "max": limit.max if limit else None}
-    return {"metric": metric, "figure": figure, **bounds, "passed": passed, "reason": reason}
+def robustness_line(limit: Limit, robustness: Figures | None) -> Line:
+    """A limit on a figure of robustness.json."""
+    name = f"robustness.{limit.metric}"
+    if robustness is None:
+        return judge(name, limit, Measured(None, ROBUSTNESS, thin="robustness was not measured"))
+    return judge(name, limit, _figure_of(limit.metric, robustness))
+
+
+def _figure_of(metric: str, report: Figures) -> Measured:
+    """A figure by its dotted key, with the objects and frames nearest to it. Without an object it is not assessable."""
+    flat = flatten(report)
+    parts = metric.split(".")[:-1]
+    scopes = [".".join([*parts[:n], ""]) if n else "" for n in range(len(parts), -1, -1)]
+    near = next((scope for scope in scopes if f"{scope}objects" in flat), "")
+    counts = {"objects": flat.get(f"{near}objects"), "frames": flat.get(f"{near}frames", flat.get("frames"))}
+    figure = _number(flat.get(metric))
+    thin = "the benchmark has no such object" if figure is None and counts["objects"] == 0 else ""
+    return Measured(figure, report.origin, evidence=_counts(counts, "objects", "frames"), thin=thin)
+
+
+def floor_lines(floor: Floor, groups: Figures) -> Iterator[Line]:
+    """A line for every group of the attributes that a floor is for."""
+    for attribute in floor.of:
+        if attribute not in groups:
+            missing = Measured(None, groups.origin, thin="the benchmark has no such attribute")
+            yield judge(f"{attribute}: {floor.figure}", floor, missing)
+        for value, group in groups.get(attribute, {}).items():
+            yield judge(f"{attribute} {value}: {floor.figure}", floor, _group(group, floor.figure, groups.origin))
+
+
+def _group(group: Mapping[str, Any], figure: str, origin: str) -> Measured:
+    """What is known of a group. A figure without an interval says too little of it."""
+    missed = figure == "miss_rate"
+    key = "recall" if missed else figure
+    value, interval = _number(group.get(key)), _interval(group, key)
+    if missed:
+        value = None if value is None else 1 - value
+        interval = None if interval is None else (1 - interval[1], 1 - interval[0])
+    thin = "" if group["verdict"] == ASSESSABLE else str(group["reason"])
+    if not thin and interval is None:
+        thin = "it has no such figure" if value is None else "it has no interval"
+    return Measured(value, origin, interval, _evidence(group), thin)
+
+
+def gap_line(attribute: str, p: GapParams, comparisons: Figures) -> Line:
+    """The gap that decides about an attribute: one that fails before one not assessed, then the largest."""
+    rows = [it for it in comparisons["comparisons"] if it["attribute"] == attribute]
+    limit, asked = f"{attribute}: gap in recall", Bounds(max=p.max)
+    if not rows:
+        nothing = Measured(None, comparisons.origin, thin="the benchmark has no two groups of it")
+        return judge(limit, asked, nothing)
+    lines = [judge(limit, asked, _gap(row, p.max, comparisons.origin)) for row in rows]
+    order = (Result.FAILS, Result.NOT_ASSESSED, Result.HOLDS)
+    worst = min(lines, key=lambda it: (order.index(it.result), it.figure is None, -(it.figure or 0.0)))
+    counts = Counter(it.result for it in lines)
+    told = ", ".join(f"{counts[result]} {result}" for result in order if counts[result])
+    return worst.model_copy(update={"evidence": f"{worst.evidence}; of its gaps {told}"})
+
+
+def _gap(row: Mapping[str, Any], limit: float, origin: str) -> Measured:
+    """The gap of one group to the best, at equal conditions where that could be measured.
+
+    The best group is chosen after looking and there are many pairs: a gap beyond the limit counts where it is one after
+    Holm's correction, else it may be chance.
+    """
+    gap = row["stratified"] or row["raw"]
+    who = f"{row['objects']} objects of {row['value']}, by {row['unit']}"
+    if gap is None:
+        needs = {"objects": row["more_objects"], "clusters": row["more_clusters"]}
+        lacking = " and ".join(f"{count} more {what}" for what, count in needs.items() if count)
+        return Measured(None, origin, evidence=who, thin=f"{row['value']} needs {lacking}" if lacking else "no gap")
+    chance = gap["gap"] > limit and row["p_holm"] >= ALPHA
+    thin = f"{gap['gap']:.4g} for {row['value']}, which chance may give (p {row['p_holm']:.2g})" if chance else ""
+    return Measured(gap["gap"], origin, (gap["low"], gap["high"]), f"{who}, against {row['reference']}", thin)
+
+
+def _interval(group: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    low, high = _number(group.get(f"{key}_low")), _number(group.get(f"{key}_high"))
+    return None if low is None or high is None else (low, high)
+
+
+def _evidence(group: Mapping[str, Any]) -> str:
+    clusters = f" in {group['clusters']} clusters ({group['unit']})" if "clusters" in group else ""
+    return f"{group['objects']} objects{clusters}"
+
+
+def _counts(counts: Mapping[str, Any], *names: str) -> str:
+    return " in ".join(f"{counts[name]} {name}" for name in names if isinstance(counts.get(name), int))
 
 
 def _number(value: object) -> float | None:
@@ -62,23 +187,22 @@ def _number(value: object) -> float | None:
     return float(value)
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises DataError where the file is missing or holds something else."""
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}; run: dvc repro")
-    return value
+def told(it: Verdict) -> str:
+    """The verdict, and each line that does not hold."""
+    held = sum(line.result == Result.HOLDS for line in it.lines)
+    head = f"{it.verdict}; {held} of {len(it.lines)} limits hold"
+    conditions = [f"not assessed: {condition}" for condition in it.conditions]
+    return "\n  ".join([head, *it.reasons, *conditions])
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage."""
-    args = stage_arguments(__doc__, "metrics", "export", "out").parse_args(argv)
+    args = stage_arguments(__doc__, "evaluation", "robustness", "export", "out").parse_args(argv)
     p = GateParams.load("gate")
-    verdict = judge(read_object(args.metrics), read_object(args.export / "parity.json"), p)
-    write_json(args.out, verdict)
-    passed = sum(line["passed"] for line in verdict["lines"])
-    text = f"{verdict['verdict']}; {passed} of {len(verdict['lines'])} conditions hold"
-    summary("gate", "\n  ".join([text, *verdict["reasons"]]))
+    reports = read_reports(Folder(args.evaluation), Folder(args.robustness), Folder(args.export))
+    it = verdict(reports, p)
+    write_json(args.out, it.model_dump(mode="json"))
+    summary("gate", told(it))
 
 
 if __name__ == "__main__":

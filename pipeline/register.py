@@ -1,12 +1,12 @@
 """Which version is the champion?
 
-Reads the verdict, the reports, the training and the export of one iteration. Keeps them in MLflow as one run and one
-model version. Writes the decision to --out: which aliases the version got, and why.
+Reads the gate's verdict, the reports, the training and the export of one iteration. Keeps them in MLflow as one run and
+one model version. Writes the decision to --out: the verdict with the comparison that only the registry can make, which
+aliases the version got, and why; and the ledger of all iterations up to this one to --ledger.
 
-`challenger` is always the latest version. `champion` moves to it when the gate promotes it, and its AP is at most
-`gate.max_regression` below the champion's on the same benchmark: the same frames, annotations and classes. Measured on
-different benchmarks two APs say nothing about each other, so then the champion stays until a person moves the alias.
-The same iteration twice is one version, and its first decision stands.
+`challenger` is always the latest version. `champion` moves to it when nothing refuses it, the paired comparison with
+the champion on the same frames included. Measured on different frames two APs say nothing about each other: then the
+champion stays until a person moves the alias. The same iteration twice is one version, and its first decision stands.
 """
 
 import json
@@ -23,15 +23,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.core.config import read_params
 from pipeline.core.errors import DataError, SightlineError
 from pipeline.core.metrics import flatten
-from pipeline.core.params import GateParams, RegisterParams
+from pipeline.core.params import EvaluateParams, GateParams, RegisterParams
 from pipeline.core.stage import run, stage_arguments, summary
-from pipeline.core.types import Split
+from pipeline.core.types import Sample, Split
+from pipeline.core.verdict import Line, Promotion, Verdict, conclude
 from pipeline.io.files import file_sha256, read_json, sha256, write_json
 from pipeline.io.frames import split_ids
 from pipeline.io.tables import read_annotations
 from pipeline.runtime.contract import Contract
 from pipeline.runtime.session import CONTRACT
-from pipeline.services import tracking
+from pipeline.services import ledger, tracking
+from pipeline.services.champion import Champion, keep, meet, read_benchmark
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,22 +41,13 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-ITERATION = "sightline.iteration"  # tag: hash of parameters, reports and artifacts
 DECISION = "sightline.decision"  # tag: what register.json says
 REPLACES = "sightline.replaces"  # tag: the champion's version when the decision was taken
-AP, BENCHMARK = "sightline.AP", "sightline.benchmark"  # tags: what a later challenger is compared with
+CONDITIONS = "sightline.conditions"  # tag: JSON list of the limits that could not be assessed
+AP = "sightline.AP"  # tag
+ROBUSTNESS = "robustness.json"
 DATA_REPORTS = ("frames", "annotations", "splits", "training")
 MAX_REPORT = 5_000_000  # bytes; annotations for other tools are no report
-
-
-class Champion(BaseModel):
-    """The champion that a challenger met."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    weights: str  # SHA-256
-    AP: float | None  # None where it is not comparable
-    comparable: bool  # measured on the same benchmark
 
 
 class Decision(BaseModel):
@@ -66,10 +59,12 @@ class Decision(BaseModel):
     iteration: str  # hash of parameters, reports and artifacts
     weights: str  # SHA-256
     benchmark: str  # hash of frames, annotations and classes
-    verdict: str  # the gate's
+    verdict: Promotion  # over the gate's lines and the comparison
+    reasons: tuple[str, ...]  # of a refusal
+    conditions: tuple[str, ...]  # limits that the evidence is too thin to assess
     AP: float | None
-    max_regression: float
     met: Champion | None  # None where there was no champion
+    comparison: Line | None  # the verdict's line on it
     challenger: bool
     champion: bool
     reason: str
@@ -81,13 +76,14 @@ class Iteration:
 
     gate: Path
     evaluation: Path
+    robustness: Path
     train: Path
     export: Path
     data: Path
     params: dict[str, Any]
     metrics: dict[str, float]
-    verdict: str
-    reasons: tuple[str, ...]
+    verdict: Verdict  # the gate's
+    sample: Sample  # the benchmark, and what was found there
     contract: Contract
     benchmark: str
     fingerprint: str  # hash of parameters, reports and artifacts
@@ -98,7 +94,7 @@ class Iteration:
         return self.metrics.get("AP")
 
 
-def read_iteration(gate: Path, evaluation: Path, train: Path, export: Path, data: Path) -> Iteration:
+def read_iteration(gate: Path, evaluation: Path, robustness: Path, train: Path, export: Path, data: Path) -> Iteration:
     """Read and check everything before MLflow gets anything.
 
     Raises:
@@ -108,26 +104,43 @@ def read_iteration(gate: Path, evaluation: Path, train: Path, export: Path, data
     weights = _hash(train / "best.safetensors")
     if weights != contract.weights:
         raise DataError(f"{export} was not made of the weights in {train}; run: dvc repro export")
-    verdict = _mapping(gate)
     # How work is spread changes no result.
     params = {name: values for name, values in read_params().items() if name != "compute"}
     benchmark = benchmark_hash(data, contract.classes)
-    files = [gate, evaluation / "metrics.json", evaluation / "groups.json", export / CONTRACT, export / "parity.json"]
+    reports = [gate, evaluation / "metrics.json", evaluation / "groups.json"]
+    optional = [path for path in (robustness / ROBUSTNESS,) if path.exists()]
+    files = [*reports, *optional, export / CONTRACT, export / "parity.json"]
     parts = [*map(_hash, files), benchmark, json.dumps(params, sort_keys=True)]
     return Iteration(
         gate=gate,
         evaluation=evaluation,
+        robustness=robustness,
         train=train,
         export=export,
         data=data,
         params=params,
-        metrics=numbers(_mapping(evaluation / "metrics.json")),
-        verdict=str(verdict.get("verdict")),
-        reasons=tuple(map(str, verdict.get("reasons", ()))),
+        metrics=numbers(_mapping(evaluation / "metrics.json")) | numbers({"robustness": _under_corruption(robustness)}),
+        verdict=_verdict(gate),
+        sample=read_benchmark(data, evaluation, contract.classes),
         contract=contract,
         benchmark=benchmark,
         fingerprint=sha256("\n".join(parts).encode()),
     )
+
+
+def _under_corruption(robustness: Path) -> dict[str, Any]:
+    """The means over corruptions; what each one gives is in the file itself. Nothing where it was not measured."""
+    if not (robustness / ROBUSTNESS).exists():
+        return {}
+    scores = _mapping(robustness / ROBUSTNESS)
+    return {name: scores[name] for name in ("mPC", "rPC") if name in scores}
+
+
+def _verdict(path: Path) -> Verdict:
+    try:
+        return Verdict.model_validate(_mapping(path))
+    except ValidationError as error:
+        raise DataError(f"{path} is no verdict: {error.error_count()} wrong values; run: dvc repro -f gate") from None
 
 
 def _hash(path: Path) -> str:
@@ -182,64 +195,59 @@ def group_table(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[s
     return {name: [row.get(name) for row in rows] for name in columns}
 
 
-def decide(iteration: Iteration, met: Champion | None, p: RegisterParams, g: GateParams) -> Decision:
-    """Whether the iteration becomes champion, and why. `met` is the champion there is."""
-    champion, reason = _judge(iteration, met, g.max_regression)
+def decide(iteration: Iteration, met: Champion | None, line: Line | None, p: RegisterParams) -> Decision:
+    """Whether the iteration becomes champion, and why.
+
+    Args:
+        iteration: the challenger.
+        met: the champion there is.
+        line: the comparison with it.
+        p: section `register`.
+    """
+    gate = iteration.verdict
+    verdict = conclude([*gate.lines, *([line] if line else [])], strict=gate.strict)
+    champion = verdict.verdict != Promotion.REFUSE and (met is None or met.comparable)
     return Decision(
         model=p.model,
         iteration=iteration.fingerprint,
         weights=iteration.contract.weights,
         benchmark=iteration.benchmark,
-        verdict=iteration.verdict,
+        verdict=verdict.verdict,
+        reasons=verdict.reasons,
+        conditions=verdict.conditions,
         AP=iteration.average_precision,
-        max_regression=g.max_regression,
         met=met,
+        comparison=line,
         challenger=True,
         champion=champion,
-        reason=reason,
+        reason=_reason(verdict, met, line),
     )
 
 
-def _judge(iteration: Iteration, met: Champion | None, max_regression: float) -> tuple[bool, str]:
-    ours = iteration.average_precision
-    if iteration.verdict != "promote":
-        return False, f"the gate refuses it: {'; '.join(iteration.reasons) or iteration.verdict}"
-    if met is None:
-        return True, "the gate promotes it, and there is no champion yet"
-    if not met.comparable or met.AP is None:
-        return False, (
-            "the champion was measured on another benchmark, so nothing says which is better; compare them and set the "
-            "alias champion in MLflow by hand"
-        )
-    if ours is None:
-        return False, "its AP was not measured"
-    if ours < met.AP - max_regression - 1e-9:  # a rounding is no regression
-        return False, f"AP {ours:.4f} is more than {max_regression:g} below the champion's {met.AP:.4f}"
-    return True, f"the gate promotes it; AP {ours:.4f} against the champion's {met.AP:.4f}"
-
-
-def champion_of(version: "ModelVersion | None", benchmark: str) -> Champion | None:
-    """The registered champion, as its tags describe it."""
-    if version is None:
-        return None
-    tags = version.tags
-    comparable = tags.get(BENCHMARK) == benchmark and AP in tags
-    return Champion(
-        weights=tags.get(tracking.WEIGHTS, ""),
-        AP=float(tags[AP]) if comparable else None,
-        comparable=comparable,
-    )
+def _reason(verdict: Verdict, met: Champion | None, line: Line | None) -> str:
+    if verdict.verdict == Promotion.REFUSE:
+        return f"refused: {'; '.join(verdict.reasons)}"
+    count = len(verdict.conditions)
+    under = f" under {count} condition{'s' if count > 1 else ''}" if count else ""
+    promoted = f"the gate promotes it{under}"
+    if met is None or line is None:
+        return f"{promoted}, and there is no champion yet"
+    if not met.comparable:
+        return f"{line.reason}; compare them and set the alias champion in MLflow by hand"
+    interval = "" if line.low is None or line.high is None else f" ({line.low:+.4f} to {line.high:+.4f})"
+    return f"{promoted}; AP {line.figure:+.4f}{interval} against the champion's"
 
 
 def register(
-    client: "MlflowClient", iteration: Iteration, p: RegisterParams, g: GateParams
+    client: "MlflowClient", iteration: Iteration, p: RegisterParams, g: GateParams, e: EvaluateParams
 ) -> tuple[Decision, "ModelVersion"]:
     """Keep the iteration in MLflow, once, and move the aliases."""
-    version = tracking.version_by_tag(client, p.model, ITERATION, iteration.fingerprint)
+    version = tracking.version_by_tag(client, p.model, tracking.ITERATION, iteration.fingerprint)
     if version is None:
         current = tracking.version_by_alias(client, p.model, CHAMPION)
-        decision = decide(iteration, champion_of(current, iteration.benchmark), p, g)
-        mlrun = log_run(client, iteration, p.experiment)
+        met, line = meet(client, current, iteration.sample, e, g.max_regression) if current else (None, None)
+        decision = decide(iteration, met, line, p)
+        mlrun = log_run(client, iteration, decision, p)
         # The tags come with the version: killed after this line, the stage goes on from them.
         version = tracking.add_version(
             tracking.log_model(mlrun.info.run_id, iteration.export),
@@ -260,13 +268,15 @@ def register(
 def version_tags(iteration: Iteration, decision: Decision, replaces: "ModelVersion | None") -> dict[str, str]:
     """What a version says of itself."""
     measured = {} if iteration.average_precision is None else {AP: repr(iteration.average_precision)}
+    conditions = {CONDITIONS: json.dumps(decision.conditions)} if decision.conditions else {}
     return {
-        ITERATION: iteration.fingerprint,
+        tracking.ITERATION: iteration.fingerprint,
         tracking.WEIGHTS: iteration.contract.weights,
-        BENCHMARK: iteration.benchmark,
+        tracking.BENCHMARK: iteration.benchmark,
         DECISION: decision.model_dump_json(),
         REPLACES: _number(replaces),
-        "sightline.verdict": iteration.verdict,
+        tracking.VERDICT: decision.verdict,
+        **conditions,
         **measured,
     }
 
@@ -286,29 +296,45 @@ def recorded(version: "ModelVersion") -> Decision:
         ) from None
 
 
-def log_run(client: "MlflowClient", iteration: Iteration, experiment: str) -> "Run":
+def log_run(client: "MlflowClient", iteration: Iteration, decision: Decision, p: RegisterParams) -> "Run":
     """The iteration's run: the training's own where it can be used, with everything in it."""
     params = {key(name): value for name, value in tracking.flat_params(iteration.params).items()}
-    mlrun = training_run(client, iteration, experiment, params)
+    mlrun = training_run(client, iteration, p.experiment, params)
     run_id = mlrun.info.run_id
     lineage = lineage_of(iteration)
+    figures, facts = ledger_facts(client, iteration, p.model)
     tags = {
         tracking.REGISTERED: "started",
-        ITERATION: iteration.fingerprint,
-        BENCHMARK: iteration.benchmark,
-        "sightline.verdict": iteration.verdict,
+        tracking.ITERATION: iteration.fingerprint,
+        tracking.BENCHMARK: iteration.benchmark,
+        tracking.VERDICT: decision.verdict,
         "mlflow.runName": f"{iteration.contract.model} {iteration.fingerprint[:8]}",
+        **facts,
         **{f"sightline.{path}": digest for path, digest in lineage["dvc"].items()},
         **tracking.git_state(),
     }
     for name, value in tags.items():
         client.set_tag(run_id, key(name), value)
     tracking.log_params(client, mlrun, params)
-    tracking.log_metrics(client, run_id, iteration.metrics)
+    tracking.log_metrics(client, run_id, iteration.metrics | figures | ledger.minutes(mlrun))
     client.log_dict(run_id, lineage, "lineage.json")
     log_files(client, run_id, iteration)
+    sheet = _mapping(iteration.evaluation / "preconditions.json")
+    client.log_dict(run_id, {**sheet, "limits_not_assessed": list(decision.conditions)}, "preconditions.json")
+    keep(client, run_id, iteration.sample)
     client.set_terminated(run_id)
     return mlrun
+
+
+def ledger_facts(client: "MlflowClient", iteration: Iteration, model: str) -> tuple[dict[str, float], dict[str, str]]:
+    """What the ledger needs beside the figures that a run has anyway."""
+    before = ledger.rows(client, model)
+    return ledger.facts(
+        _mapping(iteration.data / "frames" / "ingest.json"),
+        _mapping(iteration.data / "annotations" / "annotate.json"),
+        _mapping(iteration.evaluation / "groups.json"),
+        before[-1] if before else None,
+    )
 
 
 def training_run(client: "MlflowClient", iteration: Iteration, experiment: str, params: Mapping[str, str]) -> "Run":
@@ -369,6 +395,8 @@ def log_files(client: "MlflowClient", run_id: str, iteration: Iteration) -> None
     """Reports, tables, curves and figures as artifacts of the run."""
     client.log_table(run_id, group_table(_mapping(iteration.evaluation / "groups.json")), "tables/groups.json")
     client.log_artifacts(run_id, str(iteration.evaluation), "evaluate")
+    if iteration.robustness.exists():
+        client.log_artifacts(run_id, str(iteration.robustness), "robustness")
     client.log_text(run_id, tracking.masked(yaml.safe_dump(iteration.params, sort_keys=False)), "params.yaml")
     reports = [path for name in DATA_REPORTS for path in sorted((iteration.data / name).glob("*.json"))]
     files = {
@@ -384,12 +412,15 @@ def log_files(client: "MlflowClient", run_id: str, iteration: Iteration) -> None
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage."""
-    names = ("gate", "evaluation", "train", "export", "data", "out")
+    names = ("gate", "evaluation", "robustness", "train", "export", "data", "ledger", "out")
     args = stage_arguments(__doc__, *names).parse_args(argv)
-    p, g = RegisterParams.load("register"), GateParams.load("gate")
-    iteration = read_iteration(args.gate, args.evaluation, args.train, args.export, args.data)
+    p, g, e = RegisterParams.load("register"), GateParams.load("gate"), EvaluateParams.load("evaluate")
+    iteration = read_iteration(args.gate, args.evaluation, args.robustness, args.train, args.export, args.data)
     with tracking.reachable():
-        decision, version = register(tracking.connect(), iteration, p, g)
+        client = tracking.connect()
+        decision, version = register(client, iteration, p, g, e)
+        history = ledger.rows(client, p.model, int(version.version))
+    write_json(args.ledger, {"iterations": ledger.without_clock(history)})
     write_json(args.out, decision.model_dump(mode="json"))
     aliases = [CHALLENGER, *([CHAMPION] if decision.champion else [])]
     summary("register", f"{p.model} version {version.version} is {' and '.join(aliases)}: {decision.reason}")

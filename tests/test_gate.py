@@ -1,4 +1,4 @@
-"""A figure that is missing, or no number, never passes; a refusal is written down and ends well."""
+"""Every kind of limit on reports as the stages write them; what is missing never passes; a refusal ends well."""
 
 import json
 from pathlib import Path
@@ -9,79 +9,292 @@ import yaml
 
 from pipeline import gate
 from pipeline.core.errors import DataError
-from pipeline.core.params import GateParams, Limit
+from pipeline.core.params import GateParams
+from pipeline.core.verdict import Line, Result
+from pipeline.io.documents import Folder
 
-METRICS = {"AP": 0.6, "false_alarms_per_frame": 0.25, "class": {"person": {"AP50": 0.85}, "semi.truck": {"AP50": 0.7}}}
-PARITY = {"passed": True, "max_abs_difference": 0.0001}
-
-
-def limits(*rows: Limit) -> GateParams:
-    return GateParams(limits=rows, max_regression=0.01)
-
-
-@pytest.mark.parametrize(
-    ("limit", "reason"),
-    [
-        pytest.param(Limit(metric="class.person.AP50", min=0.8), "", id="above-min"),
-        pytest.param(Limit(metric="class.person.AP50", min=0.85), "", id="exactly-min"),
-        pytest.param(Limit(metric="class.person.AP50", min=0.9), "0.85 is below 0.9", id="below-min"),
-        pytest.param(Limit(metric="false_alarms_per_frame", max=0.3), "", id="below-max"),
-        pytest.param(Limit(metric="false_alarms_per_frame", max=0.2), "0.25 is above 0.2", id="above-max"),
-        pytest.param(Limit(metric="AP", min=0.5, max=0.55), "0.6 is above 0.55", id="both-bounds"),
-        pytest.param(Limit(metric="class.vehicle.AP50", min=0.0), "not measured", id="missing-class"),
-        pytest.param(Limit(metric="class.person", min=0.0), "not measured", id="no-figure-but-a-mapping"),
-        pytest.param(Limit(metric="class.semi.truck.AP50", min=0.6), "", id="dot-in-a-class-name"),
-    ],
-)
-def test_each_limit(limit: Limit, reason: str) -> None:
-    verdict = gate.judge(METRICS, PARITY, limits(limit))
-    assert verdict["lines"][1]["reason"] == reason
-    assert verdict["lines"][1]["passed"] == (not reason)
-    assert verdict["verdict"] == ("refuse" if reason else "promote")
-    assert verdict["reasons"] == ([f"{limit.metric}: {reason}"] if reason else [])
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "0.9", None], ids=str)
-def test_what_is_no_number_was_not_measured(value: object) -> None:
-    line = gate.judge({"AP": value}, PARITY, limits(Limit(metric="AP", min=0.0)))["lines"][1]
-    assert line == {"metric": "AP", "figure": None, "min": 0.0, "max": None, "passed": False, "reason": "not measured"}
+METRICS = {
+    "AP": 0.6, "objects": 82, "frames": 96, "false_alarms_per_frame": 0.25, "class": {
+        "person": {"AP50": 0.85, "objects": 74}, "vehicle": {"AP50": 0.9, "objects": 8}, "train": {"objects": 0},
+        "semi.truck": {"AP50": 0.7, "objects": 400},
+    },
+}  # fmt: skip
+CLUSTERS = {"verdict": "assessable", "clusters": 12, "unit": "time block"}
+PERSON = {**CLUSTERS, "objects": 74, "AP50": 0.85, "AP50_low": 0.75, "AP50_high": 0.92}
+HALL = {**CLUSTERS, "objects": 90, "recall": 0.9, "recall_low": 0.8, "recall_high": 0.95}
+FEW = {"verdict": "not assessable", "reason": "8 of 30 objects", "objects": 8, "needed": 30}
+GROUPS = {
+    "class": {
+        "person": PERSON, "vehicle": FEW, "train": FEW | {"objects": 0},
+        "semi.truck": PERSON | {"AP50": 0.7, "AP50_low": 0.65, "AP50_high": 0.75},
+    },
+    "camera": {"hall": HALL, "lobby": FEW},
+}  # fmt: skip
+GAP = {
+    "attribute": "camera", "value": "lobby", "reference": "hall", "objects": 60, "unit": "time block", "p_holm": 0.001,
+    "raw": {"gap": 0.3, "low": 0.2, "high": 0.4}, "stratified": None, "more_objects": 0, "more_clusters": 0,
+}  # fmt: skip
+PARITY = {"passed": True, "max_abs_difference": 0.0001, "frames": 16}
+ROBUSTNESS = {"objects": 40, "frames": 48, "rPC": {"all": {"AP": 0.7}}}
+NOTHING: dict[str, Any] = {
+    "strict": False, "limits": [], "floors": [], "gaps": {"max": 0.1, "of": []}, "robustness": [],
+    "max_regression": 0.01,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("parity", [{"passed": False}, {"passed": "yes"}, {}], ids=["failed", "odd", "empty"])
-def test_without_parity_nothing_is_promoted(parity: dict[str, Any]) -> None:
-    verdict = gate.judge(METRICS, parity, limits())
-    assert verdict["verdict"] == "refuse"
-    assert verdict["reasons"] == ["export.parity: the exported model does not give what the trained one gives"]
+class World:
+    """The reports that the gate reads, in the folder where the test runs."""
+
+    def __init__(self) -> None:
+        self.json("evaluate/metrics.json", METRICS)
+        self.json("evaluate/groups.json", GROUPS)
+        self.gaps(GAP)
+        self.json("robustness/robustness.json", ROBUSTNESS)
+        self.json("export/parity.json", PARITY)
+        self.params()
+
+    def json(self, name: str, value: object) -> None:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(json.dumps(value))
+
+    def gaps(self, *rows: dict[str, Any]) -> None:
+        self.json("evaluate/comparisons.json", {"max_gap": 0.1, "comparisons": rows})
+
+    def params(self, **changes: Any) -> None:
+        Path("params.yaml").write_text(yaml.safe_dump({"gate": NOTHING | changes}))
+
+    def lines(self, **changes: Any) -> list[Line]:
+        """Lines of a verdict, that of parity left out."""
+        reports = gate.read_reports(Folder(Path("evaluate")), Folder(Path("robustness")), Folder(Path("export")))
+        return list(gate.verdict(reports, GateParams.parse("gate", NOTHING | changes)).lines)[1:]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.chdir(tmp_path)
-    section = {"limits": [{"metric": "class.person.AP50", "min": 0.9}], "max_regression": 0.01}
-    Path("params.yaml").write_text(yaml.safe_dump({"gate": section}))
-    Path("metrics.json").write_text(json.dumps(METRICS))
-    Path("export").mkdir()
-    Path("export/parity.json").write_text(json.dumps(PARITY))
-    return tmp_path
+    return World()
 
 
-ARGUMENTS = ["--metrics", "metrics.json", "--export", "export", "--out", "out/gate.json"]
+HOLDS, FAILS, OPEN = Result.HOLDS, Result.FAILS, Result.NOT_ASSESSED
 
 
-def test_a_refusal_is_a_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("limit", "result", "reason"),
+    [
+        pytest.param({"metric": "AP", "min": 0.6}, HOLDS, "", id="exactly"),
+        pytest.param({"metric": "AP", "min": 0.7}, FAILS, "0.6 is below 0.7", id="below"),
+        pytest.param({"metric": "false_alarms_per_frame", "max": 0.2}, FAILS, "0.25 is above 0.2", id="above"),
+        pytest.param({"metric": "class.person.AP50", "min": 0.7}, HOLDS, "", id="a class, its whole interval"),
+        pytest.param(
+            {"metric": "class.person.AP50", "min": 0.8},
+            OPEN,
+            "0.85 meets it, but its interval goes on to 0.75",
+            id="a class, its point value only",
+        ),
+        pytest.param(
+            {"metric": "class.vehicle.AP50", "min": 0.8},
+            OPEN,
+            "0.9 meets it, but rests on 8 of 30 objects",
+            id="a class with few objects",
+        ),
+        pytest.param({"metric": "class.vehicle.AP50", "min": 0.95}, FAILS, "0.9 is below 0.95", id="few, and below"),
+        pytest.param(
+            {"metric": "class.train.AP50", "min": 0.1}, OPEN, "the benchmark has no such object", id="no object"
+        ),
+        pytest.param({"metric": "class.perzon.AP50", "min": 0.1}, FAILS, "not measured", id="a slip of the pen"),
+        pytest.param({"metric": "class.person", "min": 0.0}, FAILS, "not measured", id="no figure but a mapping"),
+        pytest.param({"metric": "class.semi.truck.AP50", "min": 0.6}, HOLDS, "", id="a dot in a class name"),
+    ],
+)
+def test_absolute_limits(world: World, limit: dict[str, Any], result: Result, reason: str) -> None:
+    (line,) = world.lines(limits=[limit])
+    assert (line.limit, line.result, line.reason) == (limit["metric"], result, reason)
+
+
+@pytest.mark.parametrize("value", [True, "0.9", None], ids=str)
+def test_what_is_no_number_was_not_measured(world: World, value: object) -> None:
+    world.json("evaluate/metrics.json", METRICS | {"AP": value})
+    (line,) = world.lines(limits=[{"metric": "AP", "min": 0.0}])
+    assert (line.figure, line.result, line.reason) == (None, FAILS, "not measured")
+
+
+@pytest.mark.parametrize(
+    ("limit", "interval", "evidence", "source"),
+    [
+        pytest.param({"metric": "AP", "min": 0.1}, (None, None), "82 objects in 96 frames", "evaluate/metrics.json",
+                     id="overall"),
+        pytest.param({"metric": "class.person.AP50", "min": 0.1}, (0.75, 0.92),
+                     "74 objects in 12 clusters (time block)", "evaluate/metrics.json, evaluate/groups.json",
+                     id="class"),
+    ],
+)  # fmt: skip
+def test_a_line_names_its_evidence(
+    world: World, limit: dict[str, Any], interval: tuple[float | None, float | None], evidence: str, source: str
+) -> None:
+    (line,) = world.lines(limits=[limit])
+    assert (line.low, line.high) == interval
+    assert (line.evidence, line.source) == (evidence, source)
+
+
+@pytest.mark.parametrize(
+    ("floor", "told"),
+    [
+        pytest.param(
+            {"figure": "recall", "min": 0.75, "of": ["camera"]},
+            [("camera hall: recall", HOLDS, ""), ("camera lobby: recall", OPEN, "8 of 30 objects")],
+            id="the lower bound reaches it",
+        ),
+        pytest.param(
+            {"figure": "recall", "min": 0.85, "of": ["camera"]},
+            [
+                ("camera hall: recall", OPEN, "0.9 meets it, but its interval goes on to 0.8"),
+                ("camera lobby: recall", OPEN, "8 of 30 objects"),
+            ],
+            id="the point value alone does not",
+        ),
+        pytest.param(
+            {"figure": "miss_rate", "max": 0.05, "of": ["camera"]},
+            [
+                ("camera hall: miss_rate", FAILS, "0.1 is above 0.05"),
+                ("camera lobby: miss_rate", OPEN, "8 of 30 objects"),
+            ],
+            id="misses are what recall leaves",
+        ),
+        pytest.param(
+            {"figure": "precision", "min": 0.5, "of": ["camera"]},
+            [
+                ("camera hall: precision", OPEN, "it has no such figure"),
+                ("camera lobby: precision", OPEN, "8 of 30 objects"),
+            ],
+            id="a figure that the group does not have",
+        ),
+        pytest.param(
+            {"figure": "recall", "min": 0.5, "of": ["object age"]},
+            [("object age: recall", OPEN, "the benchmark has no such attribute")],
+            id="an attribute that nobody annotated",
+        ),
+    ],
+)
+def test_floors_stand_on_bounds(world: World, floor: dict[str, Any], told: list[tuple[str, Result, str]]) -> None:
+    assert [(line.limit, line.result, line.reason) for line in world.lines(floors=[floor])] == told
+
+
+def test_the_miss_rate_has_its_interval_turned_round(world: World) -> None:
+    line = world.lines(floors=[{"figure": "miss_rate", "max": 0.3, "of": ["camera"]}])[0]
+    assert (line.figure, line.low, line.high) == pytest.approx((0.1, 0.05, 0.2))
+    assert line.result == HOLDS
+
+
+SMALL = GAP | {"value": "aisle", "raw": {"gap": 0.02, "low": -0.03, "high": 0.07}, "p_holm": 0.9}
+CHANCE = GAP | {"value": "shop", "p_holm": 0.2}
+UNSEEN = GAP | {"value": "yard", "raw": None, "p_holm": None, "more_objects": 40, "more_clusters": 3}
+EQUAL = GAP | {"stratified": {"gap": 0.05, "low": 0.02, "high": 0.08}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "result", "figure", "reason"),
+    [
+        pytest.param([SMALL], HOLDS, 0.02, "", id="the whole interval is within"),
+        pytest.param([SMALL, GAP], FAILS, 0.3, "0.3 is above 0.1", id="one gap is shown"),
+        pytest.param([EQUAL], HOLDS, 0.05, "", id="at equal conditions it is small"),
+        pytest.param(
+            [CHANCE], OPEN, 0.3, "0.3 for shop, which chance may give (p 0.2)", id="many pairs were looked at"
+        ),
+        pytest.param(
+            [SMALL, UNSEEN], OPEN, None, "yard needs 40 more objects and 3 more clusters", id="one is too little seen"
+        ),
+        pytest.param([], OPEN, None, "the benchmark has no two groups of it", id="nothing to compare"),
+    ],
+)
+def test_the_largest_gap_decides(
+    world: World, rows: list[dict[str, Any]], result: Result, figure: float | None, reason: str
+) -> None:
+    world.gaps(*rows, GAP | {"attribute": "time"})
+    (line,) = world.lines(gaps={"max": 0.1, "of": ["camera"]})
+    assert (line.limit, line.result, line.figure, line.reason) == ("camera: gap in recall", result, figure, reason)
+
+
+def test_a_gap_says_whose_it_is_and_how_the_others_stand(world: World) -> None:
+    world.gaps(SMALL, GAP, UNSEEN)
+    (line,) = world.lines(gaps={"max": 0.1, "of": ["camera"]})
+    assert line.evidence == (
+        "60 objects of lobby, by time block, against hall; of its gaps 1 fails, 1 not assessed, 1 holds"
+    )
+
+
+@pytest.mark.parametrize(
+    ("report", "minimum", "result", "reason"),
+    [
+        pytest.param(ROBUSTNESS, 0.6, HOLDS, "", id="holds"),
+        pytest.param(ROBUSTNESS, 0.8, FAILS, "0.7 is below 0.8", id="fails"),
+        pytest.param(None, 0.0, OPEN, "robustness was not measured", id="not run"),
+        pytest.param({"objects": 0}, 0.0, OPEN, "the benchmark has no such object", id="no object"),
+        pytest.param({"objects": 40}, 0.0, FAILS, "not measured", id="not in the report"),
+    ],
+)
+def test_robustness(world: World, report: object, minimum: float, result: Result, reason: str) -> None:
+    path = Path("robustness/robustness.json")
+    path.unlink() if report is None else path.write_text(json.dumps(report))
+    (line,) = world.lines(robustness=[{"metric": "rPC.all.AP", "min": minimum}])
+    assert (line.limit, line.result, line.reason) == ("robustness.rPC.all.AP", result, reason)
+
+
+@pytest.mark.parametrize("parity", [{"passed": False}, {"passed": "yes"}, {}], ids=["failed", "odd", "empty"])
+def test_without_parity_nothing_is_promoted(world: World, parity: dict[str, Any]) -> None:
+    world.json("export/parity.json", parity)
     gate.main(ARGUMENTS)
-    out = capsys.readouterr().out
-    assert out == "gate: refuse; 1 of 2 conditions hold\n  class.person.AP50: 0.85 is below 0.9\n"
-    first = (folder / "out/gate.json").read_bytes()
+    assert json.loads(Path("out/gate.json").read_bytes())["reasons"] == [
+        "export.parity: the exported model does not give what the trained one gives"
+    ]
+
+
+ARGUMENTS = [
+    *("--evaluation", "evaluate", "--robustness", "robustness", "--export", "export"),
+    *("--out", "out/gate.json"),
+]
+THIN = {"metric": "class.vehicle.AP50", "min": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({}, "gate: promote; 1 of 1 limits hold\n", id="promote"),
+        pytest.param(
+            {"limits": [THIN]},
+            "gate: promote with conditions; 1 of 2 limits hold\n"
+            "  not assessed: class.vehicle.AP50: 0.9 meets it, but rests on 8 of 30 objects\n",
+            id="promote with conditions",
+        ),
+        pytest.param(
+            {"limits": [THIN], "strict": True},
+            "gate: refuse; 1 of 2 limits hold\n  class.vehicle.AP50: 0.9 meets it, but rests on 8 of 30 objects\n",
+            id="strict",
+        ),
+        pytest.param(
+            {"limits": [{"metric": "AP", "min": 0.9}]},
+            "gate: refuse; 1 of 2 limits hold\n  AP: 0.6 is below 0.9\n",
+            id="refuse",
+        ),
+    ],
+)
+def test_three_verdicts_end_well(
+    world: World, changes: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.params(**changes)
     gate.main(ARGUMENTS)
-    assert (folder / "out/gate.json").read_bytes() == first
-    assert json.loads(first)["verdict"] == "refuse"
+    assert capsys.readouterr().out == told
+    first = Path("out/gate.json").read_bytes()
+    gate.main(ARGUMENTS)
+    assert Path("out/gate.json").read_bytes() == first
 
 
 @pytest.mark.parametrize("content", [None, "[]", "{"], ids=["missing", "no-object", "broken"])
-def test_a_broken_input_is_named(folder: Path, content: str | None) -> None:
-    path = folder / "metrics.json"
+@pytest.mark.parametrize(
+    "name", ["evaluate/metrics.json", "evaluate/groups.json", "evaluate/comparisons.json", "export/parity.json"]
+)
+def test_a_broken_input_is_named(world: World, name: str, content: str | None) -> None:
+    path = Path(name)
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(DataError, match=r"metrics\.json"):
+    with pytest.raises(DataError, match=path.name):
         gate.main(ARGUMENTS)
-    assert not (folder / "out").exists()
+    assert not Path("out").exists()

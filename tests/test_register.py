@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,26 @@ import yaml
 
 from pipeline import register
 from pipeline.core.errors import DataError, SightlineError
-from pipeline.core.params import GateParams, RegisterParams
-from pipeline.core.types import Annotation, Assignment, Split
-from pipeline.io.tables import write_annotations, write_splits
-from pipeline.register import Champion, Decision, Iteration, decide
+from pipeline.core.params import Bounds
+from pipeline.core.types import Annotation, Assignment, Detections, Frame, Split
+from pipeline.core.verdict import Line, Measured, conclude, judge
+from pipeline.io.tables import write_annotations, write_detections, write_frames, write_splits
+from pipeline.register import Decision
 from pipeline.services import tracking
+from pipeline.services.champion import Champion
 from pipeline.services.tracking import LiveRun, connect
 
 ROOT = Path(__file__).parents[1]
 WriteExport = Callable[..., Path]
 GROUPS: dict[str, dict[str, dict[str, Any]]] = {
-    "camera": {"hall": {"AP50": 0.9, "objects": 12}, "lobby": {"status": "not assessable", "objects": 2}}
+    "camera": {
+        "hall": {"verdict": "assessable", "AP50": 0.9, "recall": 0.8, "objects": 40},
+        "lobby": {"verdict": "not assessable", "objects": 2},
+    }
 }
+PASSED = judge("AP", Bounds(min=0.4), Measured(0.5, "evaluate/metrics.json"))
+REFUSED = judge("class.person.AP50", Bounds(min=0.8), Measured(0.7, "evaluate/metrics.json"))
+THIN = judge("camera lobby: recall", Bounds(min=0.5), Measured(None, "evaluate/groups.json", thin="2 of 30 objects"))
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
@@ -34,19 +43,23 @@ class World:
 
     def __init__(self, root: Path, write_export: WriteExport) -> None:
         self.root, self._write_export = root, write_export
-        for name in ("reports/evaluate/figures", "models/train", "data/frames", "data/splits", "data/annotations"):
+        folders = ("reports/evaluate/figures", "reports/robustness", "models/train")
+        for name in (*folders, "data/frames", "data/splits", "data/annotations"):
             (root / name).mkdir(parents=True)
         self.json("reports/evaluate/groups.json", GROUPS)
+        self.json("reports/evaluate/preconditions.json", {"recall_floor": 0.9, "conditions": []})
         (root / "reports/evaluate/figures/pr.png").write_bytes(b"picture")
-        self.json("data/frames/ingest.json", {"frames": 3})
+        self.counts(frames=100, labels=60)
         self.json("models/train/train.json", {"epochs": 2})
         rows = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "val/AP": 0.4}]
         (root / "models/train/curves.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         self.params()
         self.weights(b"first")
         self.evaluation(0.5)
-        self.verdict("promote")
-        self.benchmark(5)
+        self.robustness(0.8)
+        self.verdict(PASSED)
+        self.benchmark()
+        self.detects(20)
 
     def json(self, name: str, value: object) -> None:
         (self.root / name).write_text(json.dumps(value))
@@ -65,22 +78,43 @@ class World:
         figures = {"AP": ap, "frames": 3, "class": {"person": {"AP50": 0.9}, "fire+smoke": {"note": "none"}}}
         self.json("reports/evaluate/metrics.json", figures)
 
-    def verdict(self, verdict: str, *reasons: str) -> None:
-        self.json("reports/gate.json", {"verdict": verdict, "reasons": reasons, "lines": []})
+    def robustness(self, share: float) -> None:
+        figures = {"plain": {"AP": 0.5}, "mPC": {"all": {"AP": share / 2}}, "rPC": {"all": {"AP": share}}}
+        self.json("reports/robustness/robustness.json", figures)
 
-    def benchmark(self, x: float) -> None:
-        write_splits(
-            self.root / "data/splits/splits.parquet",
-            [Assignment("a", Split.TRAIN, "g"), Assignment("b", Split.BENCHMARK, "g")],
-        )
-        boxes = [Annotation(frame, "person", x, 0, 9, 9) for frame in ("a", "b")]
+    def verdict(self, *lines: Line, strict: bool = False) -> None:
+        self.json("reports/gate.json", conclude(lines, strict=strict).model_dump(mode="json"))
+
+    def counts(self, frames: int, labels: int) -> None:
+        self.json("data/frames/ingest.json", {"usable": frames})
+        self.json("data/annotations/annotate.json", {"boxes": {"person": labels - 10, "vehicle": 10}})
+
+    def benchmark(self, prefix: str = "b", more: int = 0) -> None:
+        """Forty pictures with a person each, and more of other names; a picture is a cluster."""
+        self.frames = [f"{prefix}{i:02}" for i in range(40)] + [f"more{i}" for i in range(more)]
+        rows = [Assignment("a", Split.TRAIN, "g"), *(Assignment(it, Split.BENCHMARK, "g") for it in self.frames)]
+        write_splits(self.root / "data/splits/splits.parquet", rows)
+        boxes = [Annotation(frame, "person", 5, 0, 9, 9) for frame in ("a", *self.frames)]
         write_annotations(self.root / "data/annotations/annotations.parquet", boxes)
+        frames = [Frame(it, "hall", "hall", i, None, 32, 32, f"{it}.png") for i, it in enumerate(("a", *self.frames))]
+        write_frames(self.root / "data/frames/frames.parquet", frames)
+
+    def detects(self, count: int) -> None:
+        """The persons of so many of the first pictures are found, exactly; there is no false alarm."""
+        hit = Detections(np.array([[5, 0, 14, 9]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
+        found = {it: hit if i < count else Detections.empty() for i, it in enumerate(self.frames)}
+        write_detections(self.root / "reports/evaluate/detections.parquet", found)
 
     def turn(self) -> Decision:
-        names = {"gate": "reports/gate.json", "evaluation": "reports/evaluate", "train": "models/train"}
-        names |= {"export": "models/export", "data": "data", "out": "reports/register.json"}
+        names = {"gate": "reports/gate.json", "evaluation": "reports/evaluate", "robustness": "reports/robustness"}
+        names |= {"train": "models/train", "export": "models/export", "data": "data"}
+        names |= {"ledger": "reports/ledger.json", "out": "reports/register.json"}
         register.main([part for name, path in names.items() for part in (f"--{name}", path)])
         return Decision.model_validate_json((self.root / "reports/register.json").read_bytes())
+
+    def ledger(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads((self.root / "reports/ledger.json").read_bytes())["iterations"]
+        return rows
 
     def aliases(self) -> dict[str, int]:
         (model,) = connect().search_registered_models("name = 'sightline'")
@@ -108,42 +142,96 @@ def test_the_first_that_the_gate_promotes_is_champion(world: World) -> None:
 
 
 def test_a_refused_one_is_challenger_only(world: World) -> None:
-    world.verdict("refuse", "class.person.AP50: 0.7 is below 0.8")
+    world.verdict(REFUSED)
     decision = world.turn()
     assert not decision.champion
-    assert decision.reason == "the gate refuses it: class.person.AP50: 0.7 is below 0.8"
+    assert decision.reason == "refused: class.person.AP50: 0.7 is below 0.8"
     assert world.aliases() == {"challenger": 1}
 
 
+def test_conditions_go_with_the_version_and_into_its_preconditions(world: World) -> None:
+    world.verdict(PASSED, THIN)
+    decision = world.turn()
+    assert decision.champion
+    assert decision.verdict == "promote with conditions"
+    assert decision.reason == "the gate promotes it under 1 condition, and there is no champion yet"
+    tags = connect().get_model_version("sightline", "1").tags
+    assert tags["sightline.verdict"] == "promote with conditions"
+    assert json.loads(tags["sightline.conditions"]) == ["camera lobby: recall: 2 of 30 objects"]
+    (run,) = world.runs()
+    assert run.data.tags["sightline.verdict"] == "promote with conditions"
+    sheet = json.loads((Path(run.info.artifact_uri) / "preconditions.json").read_bytes())
+    assert sheet["recall_floor"] == 0.9
+    assert sheet["limits_not_assessed"] == ["camera lobby: recall: 2 of 30 objects"]
+
+
+# AP of so many of 40 persons found without a false alarm: COCO's recall points up to that share, of 101.
+AP_OF = {20: 51 / 101, 40: 1.0, 19: 48 / 101, 10: 26 / 101}
+
+
 @pytest.mark.parametrize(
-    ("ap", "champion"),
+    ("found", "strict", "verdict", "told"),
     [
-        pytest.param(0.6, True, id="better"),
-        pytest.param(0.49, True, id="as much worse as is allowed"),  # 0.5 - 0.49 > 0.01 in binary
-        pytest.param(0.489, False, id="worse"),
+        pytest.param(40, False, "promote", "the gate promotes it; AP +0.4950", id="better"),
+        pytest.param(20, True, "promote", "the gate promotes it; AP +0.0000 (+0.0000 to +0.0000)", id="equal"),
+        pytest.param(
+            19, False, "promote with conditions", "the gate promotes it under 1 condition; AP -0.0297", id="unclear"
+        ),
+        pytest.param(
+            19, True, "refuse", "refused: AP against the champion: -0.0297 meets it, but", id="unclear, strict"
+        ),
+        pytest.param(
+            10, False, "refuse", "refused: AP against the champion: -0.2475 is below -0.05", id="worse than is allowed"
+        ),
     ],
 )
-def test_a_challenger_meets_the_champion(world: World, ap: float, champion: bool) -> None:  # noqa: FBT001
+def test_a_challenger_meets_the_champion(world: World, found: int, strict: bool, verdict: str, told: str) -> None:  # noqa: FBT001
     first = world.weights(b"first")
     world.turn()
     world.weights(b"second")
-    world.evaluation(ap)
+    world.verdict(PASSED, strict=strict)
+    world.detects(found)
     decision = world.turn()
-    assert decision.met == Champion(weights=first, AP=0.5, comparable=True)
-    assert decision.champion is champion
-    assert world.aliases() == {"challenger": 2, "champion": 2 if champion else 1}
+    assert decision.met is not None
+    assert (decision.met.weights, decision.met.comparable) == (first, True)
+    assert decision.met.AP is not None
+    assert abs(decision.met.AP - AP_OF[20]) < 1e-9
+    assert decision.comparison is not None
+    assert decision.comparison.figure == pytest.approx(AP_OF[found] - AP_OF[20])
+    assert decision.comparison.evidence == (
+        "40 objects in 40 clusters (image); 40 of 40 benchmark frames are the champion's too"
+    )
+    assert decision.verdict == verdict
+    assert decision.reason.startswith(told)
+    assert decision.champion is (verdict != "refuse")
+    assert world.aliases() == {"challenger": 2, "champion": 2 if decision.champion else 1}
 
 
-def test_on_another_benchmark_the_champion_stays(world: World) -> None:
+def test_on_a_grown_benchmark_they_are_compared_where_both_were_measured(world: World) -> None:
     world.turn()
     world.weights(b"second")
-    world.evaluation(0.9)
-    world.benchmark(6)
+    world.benchmark(more=10)  # none of which the second one finds
+    world.detects(40)
+    decision = world.turn()
+    assert decision.comparison is not None
+    assert decision.comparison.figure == pytest.approx(AP_OF[40] - AP_OF[20])
+    assert "; 40 of 50 benchmark frames" in decision.comparison.evidence
+    assert decision.champion
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_on_another_benchmark_the_champion_stays(world: World, strict: bool) -> None:  # noqa: FBT001
+    world.turn()
+    world.weights(b"second")
+    world.verdict(PASSED, strict=strict)
+    world.benchmark("c")
+    world.detects(40)
     decision = world.turn()
     assert decision.met is not None
     assert not decision.met.comparable
     assert decision.met.AP is None
-    assert "another benchmark" in decision.reason
+    assert "another benchmark: no frame is in both" in decision.reason
+    assert decision.verdict == ("refuse" if strict else "promote with conditions")
     assert world.aliases() == {"challenger": 2, "champion": 1}
 
 
@@ -154,6 +242,9 @@ def test_a_champion_set_by_hand_is_not_comparable(world: World) -> None:
     client.set_registered_model_alias("sightline", "champion", "1")
     decision = world.turn()
     assert decision.met == Champion(weights="", AP=None, comparable=False)
+    assert decision.reason == (
+        "the champion's detections are not kept in MLflow; compare them and set the alias champion in MLflow by hand"
+    )
     assert world.aliases() == {"challenger": 2, "champion": 1}
 
 
@@ -208,7 +299,13 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
     (run,) = world.runs()
     assert run.info.status == "FINISHED"
     assert run.info.run_name.startswith("brightness ")  # the model, to tell iterations apart
-    assert run.data.metrics == {"AP": 0.5, "frames": 3, "class/person/AP50": 0.9, "loss": 1.0, "val/AP": 0.4}
+    assert run.data.metrics == {
+        "AP": 0.5, "frames": 3, "class/person/AP50": 0.9, "loss": 1.0, "val/AP": 0.4,
+        "robustness/mPC/all/AP": 0.4, "robustness/rPC/all/AP": 0.8,
+        "iteration/frames": 100, "iteration/frames_added": 100, "iteration/labels": 60, "iteration/labels_added": 60,
+        "iteration/worst_recall": 0.8,
+    }  # fmt: skip
+    assert run.data.tags["sightline.worst_group"] == "camera hall"
     assert run.data.params["train.optimizer.lr"] == str(PARAMS["train"]["optimizer"]["lr"])
     assert run.data.params["data.path"] == "s3://***@bucket/clips"
     assert run.data.tags["sightline.data/frames"] == "f.dir"
@@ -217,12 +314,15 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
     assert files == {
         *("evaluate/metrics.json", "evaluate/groups.json", "evaluate/figures/pr.png", "tables/groups.json"),
         *("export/contract.json", "export/parity.json", "train/curves.jsonl", "train/train.json", "data/ingest.json"),
-        *("gate.json", "params.yaml", "lineage.json"),
+        *("gate.json", "params.yaml", "lineage.json", "preconditions.json", "benchmark.json", "data/annotate.json"),
+        *("evaluate/preconditions.json", "evaluate/detections.parquet", "robustness/robustness.json"),
     }
     assert "secret" not in (folder / "params.yaml").read_text()
     lineage = json.loads((folder / "lineage.json").read_bytes())
     assert lineage["dvc"] == {"data/frames": "f.dir"}
-    assert sorted(lineage["tables"]) == ["annotations/annotations.parquet", "splits/splits.parquet"]
+    assert sorted(lineage["tables"]) == [
+        *("annotations/annotations.parquet", "frames/frames.parquet", "splits/splits.parquet")
+    ]
     history = connect().get_metric_history(run.info.run_id, "loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 2.0), (2, 1.0)]
 
@@ -234,7 +334,7 @@ def test_the_run_of_the_training_becomes_the_run_of_the_iteration(world: World) 
     world.turn()
     (run,) = world.runs()
     assert run.data.params["augment.policy"] == PARAMS["augment"]["policy"]
-    world.verdict("refuse", "another limit")  # the same weights again: a run of their own
+    world.verdict(REFUSED)  # the same weights again: a run of their own
     world.turn()
     assert len(world.runs()) == 2
 
@@ -258,6 +358,8 @@ def test_the_registered_model_predicts_on_an_array(world: World) -> None:
         pytest.param("models/train/best.safetensors", b"other", "was not made of the weights", id="other weights"),
         pytest.param("models/train/best.safetensors", None, "does not exist", id="no weights"),
         pytest.param("reports/gate.json", b"[]", "expected a JSON object", id="verdict"),
+        pytest.param("reports/gate.json", b"{}", "is no verdict: 5 wrong values", id="verdict of another version"),
+        pytest.param("reports/evaluate/detections.parquet", b"x", "no readable Parquet", id="detections"),
         pytest.param("reports/evaluate/metrics.json", b"{", "is not JSON", id="metrics"),
         pytest.param("models/export/contract.json", b"{}", "is no contract", id="contract"),
     ],
@@ -296,25 +398,48 @@ def test_a_version_whose_decision_was_changed_is_refused(world: World) -> None:
         world.turn()
 
 
-def test_an_iteration_without_ap_never_replaces_a_champion(world: World) -> None:
-    iteration = read(world)
-    met = Champion(weights="w", AP=0.1, comparable=True)
-    p, g = RegisterParams(experiment="e", model="m"), GateParams(limits=(), max_regression=0.0)
-    assert decide(iteration, met, p, g).champion
-    world.json("reports/evaluate/metrics.json", {"frames": 0})
-    assert decide(read(world), met, p, g).reason == "its AP was not measured"
+def test_without_a_robustness_run_nothing_is_said_of_it(world: World) -> None:
+    (world.root / "reports/robustness/robustness.json").unlink()
+    world.turn()
+    (run,) = world.runs()
+    assert not [name for name in run.data.metrics if name.startswith("robustness")]
+    assert world.ledger()[0]["robustness"] is None
 
 
-def read(world: World) -> Iteration:
-    folders = ("reports/gate.json", "reports/evaluate", "models/train", "models/export", "data")
-    return register.read_iteration(*(world.root / name for name in folders))
+def test_the_ledger_has_a_row_an_iteration(world: World) -> None:
+    with LiveRun("sightline", "f1", PARAMS["train"]) as live:
+        live.finish(weights=world.weights(b"first"))
+    world.turn()
+    assert [(row["date"], row["minutes"]) for row in world.ledger()] == [(None, None)]  # the same whenever written
+    first = (world.root / "reports/ledger.json").read_bytes()
+    world.weights(b"second")
+    world.counts(frames=130, labels=75)
+    world.evaluation(0.6)
+    world.verdict(REFUSED)
+    world.turn()
+    one, two = world.ledger()
+    assert (one["version"], one["frames_added"], one["labels_added"]) == (1, 100, 60)
+    assert (one["AP"], one["worst_group"], one["worst_recall"], one["robustness"]) == (0.5, "camera hall", 0.8, 0.8)
+    assert one["verdict"] == "promote"
+    registered = datetime.fromisoformat(one["date"]).replace(tzinfo=UTC)
+    assert timedelta(0) <= datetime.now(UTC) - registered < timedelta(days=1, minutes=5)
+    assert 0 <= one["minutes"] < 1
+    assert (two["version"], two["frames_added"], two["labels_added"], two["AP"]) == (2, 30, 15, 0.6)
+    assert (two["verdict"], two["date"], two["minutes"]) == ("refuse", None, None)
+    world.weights(b"first")  # the first iteration comes back: its ledger ends with it
+    world.counts(frames=100, labels=60)
+    world.evaluation(0.5)
+    world.verdict(PASSED)
+    world.turn()
+    assert (world.root / "reports/ledger.json").read_bytes() == first
 
 
 def test_groups_become_a_table() -> None:
     assert register.group_table(GROUPS) == {
         "attribute": ["camera", "camera"],
         "value": ["hall", "lobby"],
+        "verdict": ["assessable", "not assessable"],
         "AP50": [0.9, None],
-        "objects": [12, 2],
-        "status": [None, "not assessable"],
+        "recall": [0.8, None],
+        "objects": [40, 2],
     }

@@ -77,8 +77,9 @@ class Page:
     subtitle: str
     passed: bool
     verdict: str
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # or the conditions of a promotion
     sections: tuple[Section, ...]
+    conditional: bool = False  # passed, but under conditions
 
 
 def render(page: Page) -> bytes:

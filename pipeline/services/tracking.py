@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 TRAINING = "sightline.training"  # tag: hash of everything that decides a training
 WEIGHTS = "sightline.weights"  # tag: SHA-256 of the trained weights
 REGISTERED = "sightline.registered"  # tag: the run has its model version
+ITERATION = "sightline.iteration"  # tag: hash of parameters, reports and artifacts
+BENCHMARK = "sightline.benchmark"  # tag: hash of what the figures were measured on
+VERDICT = "sightline.verdict"  # tag: the gate's, the comparison with the champion included
 
 MAX_PARAM = 6000  # characters of a parameter's value that MLflow keeps
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas", "pydantic")  # of `pyfunc`
@@ -167,7 +170,11 @@ def log_model(run_id: str, export: Path) -> str:
     from mlflow.types import ColSpec, Schema  # noqa: PLC0415
 
     mlflow.set_tracking_uri(store_uri())
-    columns = {"image": "long", "label": "string", **dict.fromkeys(("score", "x1", "y1", "x2", "y2"), "double")}
+    columns = {
+        "image": "long",
+        "label": "string",
+        **dict.fromkeys(("score", "confidence", "x1", "y1", "x2", "y2"), "double"),
+    }
     table = Schema([ColSpec(kind, name) for name, kind in {**columns, "above_threshold": "boolean"}.items()])
     with tempfile.TemporaryDirectory() as folder, _quiet(), mlflow.start_run(run_id=run_id):
         info = mlflow.pyfunc.log_model(
@@ -219,6 +226,39 @@ def version_by_alias(client: "MlflowClient", model: str, alias: str) -> "ModelVe
         if alias in registered.aliases:
             return client.get_model_version(model, str(registered.aliases[alias]))
     return None
+
+
+def fetch(client: "MlflowClient", run_id: str | None, names: Sequence[str], folder: Path) -> list[Path]:
+    """Copies of a run's artifacts in `folder`, in the order asked for; none where the run lacks one of them."""
+    if not run_id:
+        return []
+    parents = {name.rpartition("/")[0] for name in names}
+    there = {file.path for parent in parents for file in client.list_artifacts(run_id, parent or None)}
+    if not there.issuperset(names):
+        return []
+    with _quiet():
+        return [Path(client.download_artifacts(run_id, name, str(folder))) for name in names]
+
+
+def exported_model(model: str, alias: str, folder: Path) -> tuple[str, Path]:
+    """Number of the version of `model` with this alias, and its export, copied into `folder`.
+
+    Raises:
+        SightlineError: there is no such version, or MLflow cannot be reached.
+    """
+    with reachable():
+        found = version_by_alias(connect(), model, alias)
+        if found is None:
+            raise SightlineError(f"the model {model!r} has no {alias} yet; run: dvc repro")
+        import mlflow  # noqa: PLC0415
+
+        mlflow.set_tracking_uri(store_uri())
+        with _quiet():
+            mlflow.artifacts.download_artifacts(f"models:/{model}/{found.version}", dst_path=str(folder))
+    contract = next(folder.rglob("contract.json"), None)
+    if contract is None:
+        raise SightlineError(f"version {found.version} of the model {model!r} holds no contract.json; run: dvc repro")
+    return str(found.version), contract.parent
 
 
 def without_epoch(row: Mapping[str, float]) -> dict[str, float]:

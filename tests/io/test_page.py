@@ -123,6 +123,9 @@ def test_a_verdict_is_told_in_words_and_signs_not_by_colour_alone() -> None:
     good = Page("t", "s", passed=True, verdict="May be promoted", reasons=(), sections=())
     assert "✓ May be promoted" in " ".join(Reader(render(good)).text.split())
     assert "✗ lobby" in " ".join(Reader(render(page())).text.split())
+    thin = Page("t", "s", passed=True, verdict="With conditions", reasons=("few",), sections=(), conditional=True)
+    assert [it["class"] for it in Reader(render(thin)).all("div") if "verdict" in it["class"]] == ["verdict open"]
+    assert "✓ With conditions few" in " ".join(Reader(render(thin)).text.split())
 
 
 def test_a_chart_is_a_picture_in_the_pages_colour_with_the_same_bytes() -> None:

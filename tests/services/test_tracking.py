@@ -163,3 +163,22 @@ def test_aliases_and_tags_find_versions(mlflow_store: str, tmp_path: Path) -> No
     assert latest is not None
     assert int(latest.version) == 3
     assert tracking.version_by_tag(client, "site", "mark", "c") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "contents"),
+    [
+        pytest.param(["a.txt", "folder/b.txt"], ["one", "two"], id="in the order asked for"),
+        pytest.param(["a.txt", "folder/none.txt"], [], id="one is missing"),
+    ],
+)
+def test_artifacts_come_back_all_or_none(
+    mlflow_store: str, tmp_path: Path, names: list[str], contents: list[str]
+) -> None:
+    client = connect()
+    run_id = client.create_run(experiment_id(client, "sightline")).info.run_id
+    client.log_text(run_id, "one", "a.txt")
+    client.log_text(run_id, "two", "folder/b.txt")
+    files = tracking.fetch(client, run_id, names, tmp_path)
+    assert [file.read_text() for file in files] == contents
+    assert tracking.fetch(client, None, names, tmp_path) == []
