@@ -1,12 +1,13 @@
 # Everything starts here: `make repro` turns the cycle, `make test` proves it. Both make the environment they need.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
+LABELSTUDIO := .labelstudio
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro test lint bench ui clean
+.PHONY: help repro test lint bench ui labelstudio browser clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -16,6 +17,11 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(LABELSTUDIO)/ready: requirements-labelstudio.lock
+	$(PYTHON) -m venv $(LABELSTUDIO)/env
+	$(LABELSTUDIO)/env/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
 repro: $(VENV)/ready ## turn the whole cycle, then say where to look
@@ -33,7 +39,12 @@ lint: $(VENV)/ready ## style, types, layers, the configuration
 	lint-imports
 	sightline check
 
-test: lint ## lint and all tests
+browser: # Debian's, for the tests that look at pages
+	@command -v chromium chromium-browser google-chrome > /dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium > /dev/null; } || \
+		echo "no browser: install chromium, else the tests that look at pages are skipped"
+
+test: lint $(LABELSTUDIO)/ready browser ## lint and all tests
 	python -m pytest -n 2 --dist loadfile
 
 bench: $(VENV)/ready ## speed against named peers, as ratios in one run
@@ -42,7 +53,12 @@ bench: $(VENV)/ready ## speed against named peers, as ratios in one run
 ui: $(VENV)/ready ## MLflow on the local store
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
+labelstudio: $(VENV)/ready $(LABELSTUDIO)/ready ## Label Studio on http://127.0.0.1:8080 with the project and the champion's boxes
+	sightline repair
+	dvc repro register
+	sightline labels serve
+
 clean: ## remove the environment and everything that stages wrote
-	rm -rf $(VENV) .training .mypy_cache .ruff_cache .pytest_cache .import_linter_cache mlflow.db mlartifacts mlruns
+	rm -rf $(VENV) $(LABELSTUDIO) .training .mypy_cache .ruff_cache .pytest_cache .import_linter_cache mlflow.db mlartifacts mlruns
 	rm -rf data/frames data/annotations data/splits data/training models/train models/export
-	rm -rf reports/evaluate reports/gate.json reports/register.json reports/index.html .dvc/cache .dvc/tmp
+	rm -rf reports/evaluate reports/robustness reports/select reports/gate.json reports/register.json reports/ledger.json reports/index.html .dvc/cache .dvc/tmp

@@ -1,8 +1,8 @@
 """`sightline`: what people do by hand beside `dvc repro`."""
 
 import argparse
-import inspect
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +10,13 @@ import yaml
 
 from pipeline.core.config import PARAMS, read_params
 from pipeline.core.errors import ConfigError
+from pipeline.core.params import RegisterParams
 from pipeline.core.stage import run, summary
 from pipeline.io.files import write_bytes
+from pipeline.services import ledger, tracking
 from pipeline.services.composition import changes, compose, validate
 from pipeline.services.dvc import repair
+from pipeline.services.labelling import commands as labelling
 
 
 def compose_command(args: argparse.Namespace) -> None:
@@ -69,10 +72,39 @@ def repair_command(_: argparse.Namespace) -> None:
     summary("repair", f"{len(told)} finding{'' if len(told) == 1 else 's'}" if told else "nothing to repair")
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "compose": compose_command,
-    "check": check_command,
-    "repair": repair_command,
+def ledger_command(_: argparse.Namespace) -> None:
+    """Print the ledger: what each iteration cost, and what it bought, from MLflow.
+
+    Frames and labels are those added since the iteration before; minutes are of training.
+
+    Examples:
+      sightline ledger
+    """
+    model = RegisterParams.load("register").model
+    with tracking.reachable():
+        history = ledger.rows(tracking.connect(), model)
+    if history:
+        print(ledger.table(history))
+    summary("ledger", f"{len(history)} iteration{'' if len(history) == 1 else 's'} of {model}")
+
+
+def _overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="override", help="Hydra override, key=value")
+
+
+def _nothing(_: argparse.ArgumentParser) -> None:
+    """For commands without options."""
+
+
+Command = tuple[Callable[[argparse.Namespace], None], Callable[[argparse.ArgumentParser], None]]
+COMMANDS: Mapping[str, Command] = {
+    "compose": (compose_command, _overrides),
+    "check": (check_command, _nothing),
+    "repair": (repair_command, _nothing),
+    "ledger": (ledger_command, _nothing),
+}
+GROUPS: Mapping[str, tuple[str, Mapping[str, Command]]] = {
+    "labels": ("Annotate in Label Studio: set its project up, push frames, pull labels.", labelling.COMMANDS),
 }
 
 
@@ -80,19 +112,25 @@ def arguments() -> argparse.ArgumentParser:
     """The parser; each command's help is its docstring."""
     parser = argparse.ArgumentParser(prog="sightline", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for name, command in COMMANDS.items():
+    _add(commands, COMMANDS)
+    for name, (first, members) in GROUPS.items():
+        group = commands.add_parser(name, help=first, description=first)
+        _add(group.add_subparsers(required=True, metavar="command"), members)
+    return parser
+
+
+def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", table: Mapping[str, Command]) -> None:
+    for name, (command, add_arguments) in table.items():
         first, _, rest = (command.__doc__ or "").partition("\n\n")
         sub = commands.add_parser(
             name,
             help=first,
             description=first,
-            epilog=inspect.cleandoc(rest),
+            epilog=textwrap.dedent(rest).strip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.set_defaults(command=command)
-        if name == "compose":
-            sub.add_argument("overrides", nargs="*", metavar="override", help="Hydra override, key=value")
-    return parser
+        add_arguments(sub)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,16 +2,18 @@
 
 Reads the trained weights, frames, annotations and splits. The operating threshold of each class is chosen on the
 validation split; everything else is measured on the benchmark split. Writes to --out: detections.parquet, metrics.json
-(nested figures for DVC, MLflow and the gate), groups.json, operating.json, pr.csv, confusion.csv, iou.csv and figures/.
+(nested figures for DVC, MLflow and the gate), groups.json, comparisons.json (gaps between groups), preconditions.json
+(under which conditions it holds), operating.json, label_issues.json (labels of both splits to
+look at again), pr.csv, confusion.csv, iou.csv and figures/.
 """
 
 import csv
 import io
 from argparse import Namespace
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,17 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.core import groups as by
+from pipeline.core.diagnosis import Diagnosis, diagnose, knots_of, meanings
 from pipeline.core.errors import DataError
-from pipeline.core.matching import Floats, Matched, confusions, match, match_frames
-from pipeline.core.metrics import RECALLS, best_f1, coco_precision, curve
+from pipeline.core.group_report import GroupReport, report_on
+from pipeline.core.label_quality import Issue, Kind
+from pipeline.core.matching import Floats, Matched, Overlaps, confusions, match, match_overlaps, overlaps
+from pipeline.core.metrics import RECALLS, coco_precision
+from pipeline.core.operating import choose, hits_of
 from pipeline.core.params import DataParams, EvaluateParams, InputParams
 from pipeline.core.stage import run, stage_arguments, summary
-from pipeline.core.types import Detections, Frame, Split, Truth
+from pipeline.core.suspects import Suspect, issue_report, suspects
+from pipeline.core.types import Frame, Sample, Split
 from pipeline.io import figures
 from pipeline.io.coco_eval import coco_scores
 from pipeline.io.files import whole_folder, write_bytes, write_json
@@ -34,25 +41,18 @@ from pipeline.io.shards import by_id
 from pipeline.io.tables import read_frames, write_detections
 from pipeline.modeling.predict import predict
 from pipeline.runtime.contract import OutputContract
+from pipeline.runtime.postprocess import calibrated
 from pipeline.runtime.preprocess import letterbox
 from pipeline.vision.draw import caption, draw_boxes, encode_png, sheet
 
-NO_CHOICE = 0.5  # the threshold where the validation split cannot choose one
 BACKGROUND = "background"
 GALLERY_CELL = 480  # pixels wide
 GREEN, RED, ORANGE, GREY = (0, 158, 115), (214, 39, 40), (255, 150, 0), (150, 150, 150)  # RGB
-
-Groups = dict[str, dict[str, dict[str, str | float]]]  # attribute -> value -> figures
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """The frames of one split, what is truly in each, and what the detector found there."""
-
-    frames: tuple[Frame, ...]
-    truths: tuple[Truth, ...]
-    found: tuple[Detections, ...]
-    classes: tuple[str, ...]
+BLUE = (30, 144, 255)
+ISSUE_PICTURES = 12
+ISSUE_CELL = (360, 216)  # pixels, width and height
+ISSUE_CONTEXT = 2.5  # sides of the picture of an issue, in sides of its boxes
+ISSUE_LEAST = (120.0, 72.0)  # pixels of the frame that it shows at least
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +60,10 @@ class Scores:
     """What the benchmark says at the operating point. C = number of classes."""
 
     thresholds: Floats  # (C,)
+    near: Overlaps
     matched: Matched  # at the IoU of a hit
     metrics: dict[str, Any]  # nested plain figures
-    groups: Groups
+    groups: GroupReport
     precision: dict[str, Floats]  # (101,) at COCO's recall points and IoU 0.5, by class
     points: dict[str, tuple[float, float]]  # recall and precision at IoU 0.5, by class
     confusion: list[tuple[str, str]]  # actual, predicted
@@ -70,34 +71,30 @@ class Scores:
     iou_edges: Floats  # (11,) from the IoU of a hit to 1
 
 
-def operating_point(val: Sample, match_iou: float) -> dict[str, Any]:
-    """Threshold of each class with the highest F1 on the validation split, and what it was chosen on."""
-    matched = match_frames(val.truths, val.found, match_iou)
-    threshold: dict[str, float] = {}
-    chosen_on: dict[str, dict[str, Any]] = {}
-    for k, name in enumerate(val.classes):
-        objects = int((matched.object_label == k).sum())
-        best = best_f1(curve(*_hits(matched, k), objects)) if objects else None
-        why = "no detection hits an object" if objects else "no object of this class"
-        threshold[name] = best[0] if best else NO_CHOICE
-        chosen_on[name] = {"objects": objects, **({"f1": best[1]} if best else {"reason": f"{why}: no choice"})}
-    chosen = {"split": str(Split.VAL), "frames": len(val.frames), "match_iou": match_iou, "class": chosen_on}
-    return {"threshold": threshold, "chosen_on": chosen}
+def operating_point(val: Sample, p: EvaluateParams) -> dict[str, Any]:
+    """Threshold of each class, what its scores mean, and what both were chosen on: the validation split."""
+    near = overlaps(val.truths, val.found)
+    matched = match_overlaps(near, p.match_iou)
+    threshold, evidence = choose(matched, val.frames, val.classes, p.operating)
+    chosen = {"split": str(Split.VAL), "match_iou": p.match_iou, **evidence}
+    calibration = meanings(near, matched, val.classes, p.match_iou, p.min_support)
+    return {"threshold": threshold, "chosen_on": chosen, "calibration": calibration}
 
 
 def score(benchmark: Sample, thresholds: Mapping[str, float], p: EvaluateParams) -> Scores:
     """Everything measured on the benchmark, with the operating threshold of each class."""
     at = np.array([thresholds[name] for name in benchmark.classes])
-    matched = match_frames(benchmark.truths, benchmark.found, p.match_iou)
-    at50 = match_frames(benchmark.truths, benchmark.found, 0.5)
+    near = overlaps(benchmark.truths, benchmark.found)
+    matched, at50 = match_overlaps(near, p.match_iou), match_overlaps(near, 0.5)
     names = [*benchmark.classes, BACKGROUND]  # the background, -1, is the last
-    pairs = confusions(benchmark.truths, benchmark.found, at, p.match_iou)
+    pairs = confusions(near, matched, at, p.match_iou)
     edges = np.linspace(p.match_iou, 1, 11, dtype=np.float64)
     return Scores(
         thresholds=at,
+        near=near,
         matched=matched,
         metrics=metrics(benchmark, matched, at),
-        groups=assess_groups(benchmark, matched, at50, at, p),
+        groups=report_on(benchmark.frames, benchmark.truths, benchmark.classes, (matched, at50), at, p),
         precision=precisions(at50, benchmark.classes),
         points=operating_points(at50, at, benchmark.classes),
         confusion=[(names[actual], names[predicted]) for actual, predicted in pairs],
@@ -120,7 +117,7 @@ def metrics(benchmark: Sample, matched: Matched, thresholds: Floats) -> dict[str
 def precisions(at50: Matched, classes: Sequence[str]) -> dict[str, Floats]:
     """Precision (101,) at COCO's recall points, of the classes that have an object."""
     objects = [int((at50.object_label == k).sum()) for k in range(len(classes))]
-    return {name: coco_precision(*_hits(at50, k), objects[k]) for k, name in enumerate(classes) if objects[k]}
+    return {name: coco_precision(*hits_of(at50, k), objects[k]) for k, name in enumerate(classes) if objects[k]}
 
 
 def operating_points(at50: Matched, thresholds: Floats, classes: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -129,36 +126,11 @@ def operating_points(at50: Matched, thresholds: Floats, classes: Sequence[str]) 
     return {name: (f["recall"], f["precision"]) for name, f in found.items() if {"recall", "precision"} <= f.keys()}
 
 
-def _hits(matched: Matched, label: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Scores of one class's detections that are not ignored, and whether each found an object."""
-    mine = (matched.label == label) & ~matched.ignored
-    return matched.score[mine], matched.object[mine] >= 0
-
-
-def assess_groups(benchmark: Sample, matched: Matched, at50: Matched, thresholds: Floats, p: EvaluateParams) -> Groups:
-    """Figures of every group that the benchmark has."""
-    result: Groups = defaultdict(dict)
-    for group in every_group(benchmark, matched, p.height_bins):
-        result[group.attribute][group.value] = by.assess(group, matched, at50, thresholds, p.min_support)
-    return dict(result)
-
-
-def every_group(benchmark: Sample, matched: Matched, height_bins: Sequence[float]) -> Iterator[by.Group]:
-    """Groups by class, camera, third of the clip's benchmark, height, and each attribute of frames and objects."""
-    frames = benchmark.frames
-    yield from by.by_class(matched, benchmark.classes)
-    yield from by.by_frame(matched, "camera", [f.camera for f in frames])
-    yield from by.by_frame(matched, "time", by.thirds([f.clip for f in frames], [f.timestamp_s for f in frames]))
-    yield from by.by_height(matched, height_bins)
-    for name in _names(f.attributes for f in frames):
-        yield from by.by_frame(matched, f"frame {name}", [f.attributes.get(name) for f in frames])
-    objects = [a for t in benchmark.truths for a, ignore in zip(t.attributes, t.ignore, strict=True) if not ignore]
-    for name in _names(objects):
-        yield from by.by_object(f"object {name}", [a.get(name) for a in objects])
-
-
-def _names(mappings: Iterable[Mapping[str, str]]) -> list[str]:
-    return sorted(set(chain.from_iterable(mappings)))
+def diagnosis(benchmark: Sample, scores: Scores, operating: Mapping[str, Any], p: EvaluateParams) -> Diagnosis:
+    """Where it fails on the benchmark, with scores read as the validation split taught."""
+    near, classes = scores.near, benchmark.classes
+    meaning = calibrated(near.score, near.label, knots_of(operating["calibration"], classes))
+    return diagnose(near, benchmark.frames, classes, scores.thresholds, meaning, p.match_iou, p.min_support)
 
 
 def worst(frames: Sequence[Frame], scores: Scores, count: int) -> list[int]:
@@ -217,6 +189,54 @@ def _where(frame: Frame) -> str:
     return f"{frame.camera}: {frame.source} #{frame.index}"
 
 
+def draw_issue(image: NDArray[np.uint8], issue: Issue) -> NDArray[np.uint8]:
+    """The part of a frame, (H, W, 3) RGB, around an issue, in the sheet's size: people's box blue, model's orange."""
+    boxes = np.array([issue.box, *([issue.human_box] if issue.human_box else [])], np.float32)
+    left, top, right, bottom = _surroundings(boxes, (image.shape[1], image.shape[0]))
+    canvas, placement = letterbox(np.ascontiguousarray(image[top:bottom, left:right]), ISSUE_CELL)
+    placed = placement.to_input(boxes - np.array([left, top, left, top], np.float32))
+    for row, color, lines in [(placed[1:], BLUE, (1, 2, 3)), (placed[:1], ORANGE, (-1, 0))]:
+        for outward in lines:  # beside each other, so that equal boxes are both seen
+            canvas = draw_boxes(canvas, row + outward * np.array([-1, -1, 1, 1]), [""] * len(row), color)
+    return canvas
+
+
+def _surroundings(boxes: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what is shown of a frame of `size` (width, height): the boxes in their context."""
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    cell = np.array(ISSUE_CELL, np.float64)
+    scale = max(*((high - low) * ISSUE_CONTEXT / cell), *(np.array(ISSUE_LEAST) / cell))  # keeps the cell's shape
+    frame = np.array(size, np.float64)
+    shown = np.minimum(cell * scale, frame)
+    corner = np.clip((low + high) / 2 - shown / 2, 0, frame - shown)
+    left, top = (int(v) for v in corner.round())
+    width, height = (max(1, int(v)) for v in shown.round())
+    return left, top, left + width, top + height
+
+
+def issue_sheet(frames: Path, found: Sequence[Suspect], classes: Sequence[str]) -> bytes:
+    """PNG of the most suspect labels, with a line that says what the colours mean."""
+    chosen = found[:ISSUE_PICTURES]
+    images = pictures(frames, [suspect.frame.frame_id for suspect in chosen])
+    drawn = [
+        caption(draw_issue(image, suspect.issue), _issue_words(suspect, classes))
+        for suspect, (_, image) in zip(chosen, images, strict=True)
+    ]
+    legend = "people's box blue, the model's orange; the figure is the suspicion" if drawn else "no label to look at"
+    return encode_png(caption(sheet(drawn, columns=3, width=3 * ISSUE_CELL[0] + 16), legend))
+
+
+def _issue_words(suspect: Suspect, classes: Sequence[str]) -> str:
+    issue, frame = suspect.issue, suspect.frame
+    people = "" if issue.human_label is None else classes[issue.human_label]
+    what = {
+        Kind.MISSING_LABEL: f"missing {classes[issue.label]}",
+        Kind.WRONG_CLASS: f"{people}, model says {classes[issue.label]}",
+        Kind.LOOSE_BOX: f"loose {classes[issue.label]}",
+    }
+    return f"{what[issue.kind]} {issue.suspicion:.2f} {frame.camera} #{frame.index}"
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file whole or not at all."""
     text = io.StringIO()
@@ -227,9 +247,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_scores(out: Path, scores: Scores, classes: Sequence[str]) -> None:
-    """metrics.json, groups.json, the CSV files and the figures."""
-    write_json(out / "metrics.json", scores.metrics)
-    write_json(out / "groups.json", scores.groups)
+    """groups.json, comparisons.json, preconditions.json, the CSV files and their figures."""
+    write_json(out / "groups.json", scores.groups.groups)
+    write_json(out / "comparisons.json", scores.groups.comparisons)
+    write_json(out / "preconditions.json", scores.groups.preconditions)
     rows = (
         (f"{r:.2f}", f"{p:.6f}", name)
         for name, ps in scores.precision.items()
@@ -247,7 +268,17 @@ def write_scores(out: Path, scores: Scores, classes: Sequence[str]) -> None:
     write_bytes(folder / "confusion.png", figures.confusion(counts, names))
     mean = scores.metrics.get("mean_iou")
     write_bytes(folder / "iou.png", figures.iou_histogram(scores.iou_edges, scores.iou_counts, mean))
-    write_bytes(folder / "groups.png", figures.group_recall(scores.groups))
+    write_bytes(folder / "groups.png", figures.group_recall(scores.groups.groups))
+    write_bytes(folder / "heights.png", figures.recall_by_height(scores.groups.preconditions))
+
+
+def write_diagnosis(folder: Path, why: Diagnosis, frames: Path, benchmark: Sample) -> None:
+    """The figures of what fails, and where."""
+    maps = why.maps[: figures.MOST_MAPS]
+    images = [image for _, image in pictures(frames, [benchmark.frames[it.worst].frame_id for it in maps])]
+    write_bytes(folder / "tide.png", figures.error_costs(why.figures["tide"]))
+    write_bytes(folder / "reliability.png", figures.reliability(why.reliability))
+    write_bytes(folder / "false_alarms.png", figures.alarm_maps(maps, images))
 
 
 def detect(args: Namespace, split: Split, p: EvaluateParams) -> Sample:
@@ -282,14 +313,22 @@ def main(argv: list[str] | None = None) -> None:
     benchmark = detect(args, Split.BENCHMARK, p)
     if not benchmark.frames:
         raise DataError(f"{args.splits}: the benchmark split holds no frame; leave it a share in split.fractions")
-    operating = operating_point(detect(args, Split.VAL, p), p.match_iou)
+    val = detect(args, Split.VAL, p)
+    operating = operating_point(val, p)
     scores = score(benchmark, operating["threshold"], p)
+    why = diagnosis(benchmark, scores, operating, p)
+    samples = {Split.BENCHMARK: benchmark, Split.VAL: val}
+    issues = suspects(samples, operating["threshold"], p.match_iou)
     found = {frame.frame_id: boxes for frame, boxes in zip(benchmark.frames, benchmark.found, strict=True)}
     with whole_folder(args.out) as out:
         write_detections(out / "detections.parquet", found)
         write_json(out / "operating.json", operating)
         write_scores(out, scores, benchmark.classes)
+        write_json(out / "metrics.json", scores.metrics | why.figures)
+        write_diagnosis(out / "figures", why, args.frames, benchmark)
+        write_json(out / "label_issues.json", issue_report(issues, samples, p.label_issues))
         write_bytes(out / "figures" / "gallery.png", gallery(args.frames, benchmark, scores, p))
+        write_bytes(out / "figures" / "label_issues.png", issue_sheet(args.frames, issues, benchmark.classes))
     summary("evaluate", headline(scores.metrics))
 
 

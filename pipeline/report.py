@@ -4,20 +4,20 @@ Reads what the stages before it left in --data, --models and --reports. Writes o
 disk, fetches nothing, and names the file that each figure comes from.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 
 from pipeline.core.params import DataParams
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.io.documents import Figures, Folder
 from pipeline.io.files import write_bytes
+from pipeline.io.gate_section import conditions, headline, ledger, reasons, with_conditions
+from pipeline.io.group_sections import groups, preconditions
 from pipeline.io.page import (
     Cell,
     Page,
     Picture,
     Section,
     Table,
-    embedded,
     figure,
     interval,
     line_chart,
@@ -26,49 +26,12 @@ from pipeline.io.page import (
     render,
     text,
 )
+from pipeline.io.robustness_section import robustness
+from pipeline.io.sections import benchmark, calibration, drawn, errors, failures, label_issues, operating_point
+from pipeline.io.select_section import selection
 
 NOT_ASSESSABLE = "not assessable"
-BENCHMARK_FIGURES = {
-    "AP": "AP",
-    "AP50": "AP50",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "mean_iou": "Mean IoU",
-    "false_alarms_per_frame": "False alarms per frame",
-}
-BENCHMARK_PICTURES = (  # file, caption, what a person who cannot see it is told
-    ("evaluate/figures/pr.png", "Precision over recall", "Precision over recall by class; AP50 is in the table"),
-    ("evaluate/figures/confusion.png", "Confusion at the operating point", "Matrix of actual by predicted classes"),
-    ("evaluate/figures/iou.png", "IoU of matched boxes", "Histogram of the IoU of matched boxes"),
-)
-GROUPS_PICTURE = (
-    "evaluate/figures/groups.png",
-    "Recall of every assessable group with its 95 % interval",
-    "Recall by group; the tables hold the same figures",
-)
 PREVIEW = "training/preview.png"
-GALLERY = "evaluate/figures/gallery.png"
-
-
-def conditions(gate: Figures) -> Section:
-    """Every limit with its figure."""
-    rows = tuple(
-        (
-            text(line["metric"]),
-            text(_bounds(line["min"], line["max"])),
-            number(line["figure"]),
-            mark("holds" if line["passed"] else line["reason"], good=line["passed"]),
-        )
-        for line in gate["lines"]
-    )
-    table = Table("Limits of the gate", ("Condition", "Asked", "Measured", "Result"), rows, gate.origin)
-    return Section("conditions", "Conditions", "May it be promoted?", tables=(table,))
-
-
-def _bounds(low: float | None, high: float | None) -> str:
-    asked = [f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None]
-    return " and ".join(asked) or "the exported model gives what the trained one gives"
 
 
 def footage(ingest: Figures) -> Section:
@@ -125,14 +88,43 @@ def labels(annotate: Figures) -> Section:
         ("Ignore regions", figure(annotate["ignore_regions"])),
         ("Frames with several annotators", figure(agreement["tasks"])),
     ]
-    agreed = (("Agreement, mean IoU", agreement["mean_iou"]), ("Agreement, mean F1", agreement["mean_f1"]))
-    facts += [(name, figure(value)) for name, value in agreed if value is not None]
     tables = [counts("Boxes by class", "Class", annotate["boxes"], annotate.origin)]
+    if agreement["tasks"]:
+        tables.append(_agreement_table(agreement))
+    if annotate["annotators"]:
+        tables.append(_annotator_table(annotate["annotators"]))
     left_out = {kind: it["count"] for kind, it in annotate["left_out"].items()}
     if left_out:
         tables.append(counts("Left out, by kind", "Kind", left_out, annotate.origin))
+    if annotate["mended"]:
+        tables.append(counts("Mended, by kind", "Kind", annotate["mended"], annotate.origin))
+    note = "Intervals of the agreement are bootstrapped over frames, at 95 %; neighbours in a video tell less."
+    notes = (note,) if agreement["tasks"] else ()
     question = "What do people say is in it, and do they agree?"
-    return Section("labels", "Labels", question, tuple(facts), tables=tuple(tables), source=annotate.origin)
+    return Section("labels", "Labels", question, tuple(facts), notes, tuple(tables), source=annotate.origin)
+
+
+def _agreement_table(agreement: Figures) -> Table:
+    rows = tuple(
+        (text(title), number(agreement[f"mean_{name}"]), _agreement_interval(agreement, name))
+        for name, title in (("f1", "F1 of matching"), ("iou", "IoU of matched boxes"))
+    )
+    caption = f"Agreement of annotators, mean over {agreement['tasks']} frames"
+    return Table(caption, ("Agreement", "Mean", "95 % interval"), rows, agreement.origin)
+
+
+def _agreement_interval(agreement: Figures, name: str) -> Cell:
+    it = agreement[f"interval_{name}"]
+    if "not_assessable" in it:
+        return Cell(f"{NOT_ASSESSABLE}: {it['not_assessable']}", "quiet")
+    return interval(it["low"], agreement[f"mean_{name}"], it["high"])
+
+
+def _annotator_table(annotators: Figures) -> Table:
+    keys = ("tasks", "shared", "boxes", "mean_f1", "mean_iou", "disputed", "missed")
+    header = ("Annotator", "Frames", "Shared", "Boxes", "F1 with others", "IoU with others", "Only theirs", "Missed")
+    rows = tuple((text(name), *(number(it[key]) for key in keys)) for name, it in annotators.items())
+    return Table("Annotators", header, rows, annotators.origin)
 
 
 def splits(split: Figures) -> Section:
@@ -178,7 +170,7 @@ def augmentation(augment: Figures, data: Folder) -> Section:
     lost = {f"{why.replace('_', ' ')} to be taught": count for why, count in augment["made_ignore"].items()}
     tables.append(counts("Boxes that became ignore regions", "Reason", lost, origin))
     told = "Training pictures as the model sees them, each original followed by its augmented versions"
-    pictures = (_drawn(data, "augment", PREVIEW, told, told),) if data.holds(PREVIEW) else ()
+    pictures = (drawn(data, "augment", PREVIEW, told, told),) if data.holds(PREVIEW) else ()
     question = "Which conditions are missing, and what stands in for them?"
     return Section("augmentation", "Augmentation", question, facts, (), tuple(tables), pictures, origin)
 
@@ -212,76 +204,6 @@ def _chart(name: str, title: str, keys: Iterable[str], curves: list[Figures], or
     drawn = {key: points for key, points in lines.items() if points}
     ends = "; ".join(f"{key} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for key, points in drawn.items())
     return Picture(f"{title} by epoch", f"{title}: {ends}", origin, svg=line_chart(name, drawn, "epoch", title.lower()))
-
-
-def benchmark(metrics: Figures, operating: Figures, pictures: tuple[Picture, ...]) -> Section:
-    """Figures on the benchmark split, overall and by class."""
-    facts = [(title, figure(metrics[name])) for name, title in BENCHMARK_FIGURES.items() if name in metrics]
-    rows = tuple(
-        (
-            text(name),
-            number(it.get("objects")),
-            *(number(it.get(key)) for key in ("AP", "AP50", "precision", "recall", "f1", "mean_iou")),
-            number(operating["threshold"].get(name)),
-        )
-        for name, it in metrics["class"].items()
-    )
-    header = ("Class", "Objects", "AP", "AP50", "Precision", "Recall", "F1", "Mean IoU", "Threshold")
-    table = Table("Benchmark by class, at the operating point", header, rows, metrics.origin)
-    notes = (
-        f"Measured on {figure(metrics['frames'])} frames of the benchmark split, which training never saw.",
-        f"Thresholds were chosen on the validation split ({operating.origin}).",
-    )
-    return Section(
-        "benchmark", "Benchmark", "How good is it?", tuple(facts), notes, (table,), pictures, source=metrics.origin
-    )
-
-
-def groups(figures: Figures, picture: Picture) -> Section:
-    """One table an attribute, with the groups that cannot be assessed."""
-    tables = tuple(_group_table(name, values, figures.origin) for name, values in figures.items())
-    cells = [it for values in figures.values() for it in values.values()]
-    short = sum(it["verdict"] == NOT_ASSESSABLE for it in cells)
-    independent = (
-        "Intervals of the recall are Wilson's, at 95 %. They take objects as independent, which those in neighbouring "
-        "frames of a video are not: the truth is less certain than they say."
-    )
-    told = f"{len(cells)} groups, {short} of them not assessable: too few objects for a figure that means something."
-    return Section(
-        "groups", "Groups", "For whom, where and when is it good?", (), (told, independent), tables, (picture,)
-    )
-
-
-def _group_table(attribute: str, values: Figures, origin: str) -> Table:
-    header = ("Value", "Objects", "Recall", "95 % interval", "Precision", "AP50", "Mean IoU", "False alarms")
-    ordered = sorted(values.items(), key=lambda entry: _natural(entry[0]))
-    rows = tuple((text(value), number(it["objects"]), *_group_cells(it)) for value, it in ordered)
-    return Table(f"By {attribute}", header, rows, origin)
-
-
-def _natural(name: str) -> list[str | int]:
-    """A key that puts `48-96 px` before `192-384 px`."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-
-
-def _group_cells(it: Figures) -> tuple[Cell, ...]:
-    if it["verdict"] == NOT_ASSESSABLE:
-        why = Cell(f"{NOT_ASSESSABLE}: fewer than {it['needed']} objects", "quiet")
-        return (number(None), why, *(number(None) for _ in range(4)))
-    return (
-        number(it["recall"]),
-        interval(it["recall_low"], it["recall"], it["recall_high"]),
-        *(number(it.get(key)) for key in ("precision", "AP50", "mean_iou", "false_alarms")),
-    )
-
-
-def failures(reports: Folder) -> Section:
-    """The worst frames of the benchmark; a benchmark without an error has none."""
-    question = "Where does it fail?"
-    if not reports.holds(GALLERY):
-        return Section("failures", "Failures", question, notes=("No miss and no false alarm on the benchmark.",))
-    told = "Worst frames of the benchmark: hits green, misses red, false alarms orange, ignore regions grey"
-    return Section("failures", "Failures", question, pictures=(_drawn(reports, "evaluate", GALLERY, told, told),))
 
 
 def shipped(contract: Figures, parity: Figures) -> Section:
@@ -343,31 +265,22 @@ def _champion(met: Figures | None) -> str:
     return figure(met["AP"]) if met["comparable"] else "not comparable: another benchmark"
 
 
-def _verdict(gate: Figures) -> tuple[bool, str]:
-    passed = gate["verdict"] == "promote"
-    lines = gate["lines"]
-    held = sum(line["passed"] for line in lines)
-    told = "May be promoted" if passed else "May not be promoted"
-    return passed, f"{told}: {held} of {len(lines)} conditions hold"
-
-
-def _drawn(folder: Folder, stage: str, file: str, caption: str, alt: str) -> Picture:
-    return Picture(caption, alt, folder.name(file), uri=embedded(folder.path_of(file, stage)))
-
-
 def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
     """The page of one iteration. Raises DataError where a stage has not left what it should; names the stage."""
     gate = reports.figures("gate.json", "gate")
+    register = reports.figures("register.json", "register")
     card = models.figures("train/model.json", "train")
-    passed, verdict = _verdict(gate)
+    passed, conditional, verdict = headline(gate, register)
     return Page(
         title=f"{name}: {card['name']} on {', '.join(card['classes'])}",
         subtitle="One iteration of Sightline, from the cameras to the verdict",
         passed=passed,
+        conditional=conditional,
         verdict=verdict,
-        reasons=tuple(gate["reasons"]),
+        reasons=reasons(register),
         sections=(
-            conditions(gate),
+            conditions(gate, register),
+            ledger(reports.figures("ledger.json", "register")),
             footage(data.figures("frames/ingest.json", "ingest")),
             labels(data.figures("annotations/annotate.json", "annotate")),
             splits(data.figures("splits/split.json", "split")),
@@ -376,12 +289,29 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
             benchmark(
                 reports.figures("evaluate/metrics.json", "evaluate"),
                 reports.figures("evaluate/operating.json", "evaluate"),
-                tuple(_drawn(reports, "evaluate", *it) for it in BENCHMARK_PICTURES),
+                reports,
             ),
-            groups(reports.figures("evaluate/groups.json", "evaluate"), _drawn(reports, "evaluate", *GROUPS_PICTURE)),
+            operating_point(reports.figures("evaluate/operating.json", "evaluate")),
+            errors(reports.figures("evaluate/metrics.json", "evaluate"), reports),
+            calibration(
+                reports.figures("evaluate/metrics.json", "evaluate"),
+                reports.figures("evaluate/operating.json", "evaluate"),
+                reports,
+            ),
+            groups(
+                reports.figures("evaluate/groups.json", "evaluate"),
+                reports.figures("evaluate/comparisons.json", "evaluate"),
+                reports,
+            ),
+            with_conditions(
+                preconditions(reports.figures("evaluate/preconditions.json", "evaluate"), reports), gate, register
+            ),
+            robustness(reports.figures("robustness/robustness.json", "robustness"), reports),
             failures(reports),
+            label_issues(reports.figures("evaluate/label_issues.json", "evaluate"), reports),
+            selection(reports.figures("select/select.json", "select"), reports),
             shipped(models.figures("export/contract.json", "export"), models.figures("export/parity.json", "export")),
-            registry(reports.figures("register.json", "register")),
+            registry(register),
         ),
     )
 

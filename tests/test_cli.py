@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from pipeline.cli import COMMANDS, main
+from pipeline.core.params import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,7 +65,7 @@ def test_a_bad_composition_leaves_params_as_they_were(project: Path, capsys: pyt
 
 def test_check_counts_good_sections(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["check"])
-    assert capsys.readouterr().out == "params.yaml: 13 sections are good\n"
+    assert capsys.readouterr().out == f"params.yaml: {len(SECTIONS)} sections are good\n"
 
 
 def test_check_names_every_bad_value(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +90,10 @@ def test_repair_of_a_sound_repository_finds_nothing(project: Path, capsys: pytes
     (project / ".dvc" / "tmp").mkdir(parents=True)
     main(["repair"])
     assert capsys.readouterr().out == "repair: nothing to repair\n"
+
+
+def test_the_ledger_of_an_empty_store_says_so(
+    project: Path, mlflow_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["ledger"])
+    assert capsys.readouterr().out == "ledger: 0 iterations of sightline\n"

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline import evaluate
 from pipeline.core.errors import DataError
+from pipeline.core.label_quality import Issue, Kind
 from pipeline.core.params import EvaluateParams
-from pipeline.core.types import Annotation, Assignment, Detections, Frame, Split, Truth
+from pipeline.core.types import Annotation, Assignment, Detections, Frame, Sample, Split, Truth
 from pipeline.io.files import write_json
 from pipeline.io.images import encode_jpeg
 from pipeline.io.shards import ShardWriter
@@ -28,9 +29,27 @@ SECTION = {
     "nms_iou": 0.6,
     "max_detections": 5,
     "match_iou": 0.5,
+    "operating": {"rule": "f_beta", "beta": 1.0, "budget": 0.1},
     "height_bins": [0.0, 48.0, 1000.0],
     "min_support": 1,
+    "intersections": [["camera", "object brightness"]],
+    "stratify": ["height"],
+    "max_gap": 0.1,
+    "recall_floor": 0.9,
+    "resamples": 200,
+    "seed": 0,
+    "block_s": 5.0,
+    "calibration": {},
+    "conditions": {
+        "height": [20.0, 60.0],
+        "luminance": [40.0],
+        "contrast": [20.0],
+        "sharpness": [50.0],
+        "speed": [1.0],
+        "crowding": [1.0],
+    },
     "gallery": 4,
+    "label_issues": 3,
 }
 P = EvaluateParams.parse("evaluate", SECTION)
 BOX, FAR = [0, 0, 20, 40], [100, 0, 120, 40]
@@ -58,9 +77,9 @@ def found(*rows: tuple[list[int], float, int]) -> Detections:
     )
 
 
-def sample(*rows: tuple[Truth, Detections]) -> evaluate.Sample:
+def sample(*rows: tuple[Truth, Detections]) -> Sample:
     frames = tuple(frame(i) for i in range(len(rows)))
-    return evaluate.Sample(frames, tuple(r[0] for r in rows), tuple(r[1] for r in rows), CLASSES)
+    return Sample(frames, tuple(r[0] for r in rows), tuple(r[1] for r in rows), CLASSES)
 
 
 PERSON = truth((BOX, 0), brightness="dark")
@@ -110,9 +129,12 @@ def test_confusion_has_a_row_an_object_and_a_row_a_false_alarm() -> None:
 
 
 def test_groups_of_every_attribute() -> None:
-    groups = evaluate.score(BENCHMARK, AT, P).groups
-    assert list(groups) == ["class", "camera", "time", "height", "object brightness"]
-    assert groups["class"]["vehicle"] == {"verdict": "not assessable", "objects": 0, "needed": 1}
+    groups = evaluate.score(BENCHMARK, AT, P).groups.groups
+    attributes = ["class", "camera", "time", "height", "object brightness", "camera x object brightness"]
+    assert list(groups) == attributes
+    few = {"verdict": "not assessable", "reason": "0 of 1 objects", "objects": 0, "needed": 1}
+    assert groups["class"]["vehicle"] == few
+    assert groups["camera x object brightness"]["hall x dark"]["misses"] == 2
     assert list(groups["time"]) == ["1st third", "2nd third", "3rd third"]
     assert groups["object brightness"]["dark"]["recall"] == pytest.approx(1 / 3)
     assert "precision" not in groups["object brightness"]["dark"]
@@ -121,8 +143,8 @@ def test_groups_of_every_attribute() -> None:
 
 def test_attributes_of_frames_are_groups() -> None:
     frames = (frame(0, attributes={"weather": "rain"}), frame(1, attributes={"weather": "fog"}))
-    two = evaluate.Sample(frames, BENCHMARK.truths[:2], BENCHMARK.found[:2], CLASSES)
-    weather = evaluate.score(two, AT, P).groups["frame weather"]
+    two = Sample(frames, BENCHMARK.truths[:2], BENCHMARK.found[:2], CLASSES)
+    weather = evaluate.score(two, AT, P).groups.groups["frame weather"]
     assert {name: values["recall"] for name, values in weather.items()} == {"fog": 0.0, "rain": 1.0}
 
 
@@ -130,36 +152,41 @@ def test_attributes_of_frames_are_groups() -> None:
     ("rows", "threshold", "chosen"),
     [
         pytest.param(
-            [(PERSON, found((BOX, 0.7, 0), (FAR, 0.4, 0)))], 0.7, {"objects": 1, "f1": 1.0}, id="above-the-false-alarm"
+            [(PERSON, found((BOX, 0.7, 0), (FAR, 0.4, 0)))], 0.7, {"objects": 1, "f_beta": 1.0},
+            id="above-the-false-alarm",
         ),
         pytest.param(
-            [(PERSON, found((FAR, 0.7, 0)))],
-            0.5,
-            {"objects": 1, "reason": "no detection hits an object: no choice"},
+            [(PERSON, found((FAR, 0.7, 0)))], 0.5, {"objects": 1, "reason": "no detection hits an object: no choice"},
             id="nothing-found",
-        ),
-        pytest.param(
-            [(truth(), found((FAR, 0.7, 0)))],
-            0.5,
-            {"objects": 0, "reason": "no object of this class: no choice"},
-            id="no-object",
         ),
         pytest.param([], 0.5, {"objects": 0, "reason": "no object of this class: no choice"}, id="no-frame"),
     ],
-)
+)  # fmt: skip
 def test_threshold_is_chosen_on_validation(
     rows: list[tuple[Truth, Detections]], threshold: float, chosen: dict[str, object]
 ) -> None:
-    operating = evaluate.operating_point(sample(*rows), 0.5)
+    operating = evaluate.operating_point(sample(*rows), P)
     assert operating["threshold"] == pytest.approx({"person": threshold, "vehicle": 0.5})
-    assert operating["chosen_on"]["class"]["person"] == chosen
+    assert operating["chosen_on"]["split"] == "val"
+    assert chosen.items() <= operating["chosen_on"]["class"]["person"].items()
 
 
 def test_the_chosen_threshold_keeps_its_own_detection() -> None:
     """A float32 score becomes JSON and comes back: the detection that made it must still pass."""
     rows = [(PERSON, found((BOX, 0.1 + i / 97, 0))) for i in range(80)]
-    operating = json.loads(json.dumps(evaluate.operating_point(sample(*rows), 0.5)))
+    operating = json.loads(json.dumps(evaluate.operating_point(sample(*rows), P)))
     assert evaluate.score(sample(*rows), operating["threshold"], P).metrics["recall"] == 1.0
+
+
+def test_scores_are_read_as_validation_taught() -> None:
+    """Every score of 0.5 was a perfect box on validation: calibrated, that is what it says."""
+    rows = sample(*[(PERSON, found((BOX, 0.5, 0)))] * 4)
+    operating = json.loads(json.dumps(evaluate.operating_point(rows, P)))
+    assert operating["calibration"]["person"]["knots"] == [[0.5, 1.0]]
+    assert operating["calibration"]["vehicle"]["knots"] == []
+    scores = evaluate.score(rows, operating["threshold"], P)
+    figures = evaluate.diagnosis(rows, scores, operating, P).figures["calibration"]
+    assert (figures["LaECE0_before"], figures["LaECE0_after"]) == pytest.approx((0.5, 0.0))
 
 
 def test_the_worst_frame_of_each_second_comes_first() -> None:
@@ -187,6 +214,39 @@ def test_errors_are_drawn_in_their_colours(at: tuple[int, int], color: tuple[int
     assert drawn.shape[1] == evaluate.GALLERY_CELL
     x, y = (round(v * evaluate.GALLERY_CELL / 200) for v in at)
     assert (drawn[y, x : x + 3] == color).all(axis=1).any()
+
+
+@pytest.mark.parametrize(
+    ("box", "human", "size"),
+    [
+        pytest.param([300, 200, 320, 240], None, (640, 360), id="small"),
+        pytest.param([0, 0, 30, 60], [2, 2, 30, 80], (640, 360), id="in-the-corner"),
+        pytest.param([610, 300, 640, 360], [600, 300, 640, 360], (640, 360), id="in-the-other-corner"),
+        pytest.param([0, 0, 640, 360], [5, 5, 600, 350], (640, 360), id="the-whole-frame"),
+        pytest.param([10, 10, 30, 30], [10, 12, 28, 30], (40, 40), id="in-a-tiny-frame"),
+        pytest.param([20, 100, 40, 900], None, (60, 1000), id="in-a-tall-frame"),
+    ],
+)
+def test_an_issue_is_drawn_with_both_boxes_in_one_size(
+    box: list[float], human: list[float] | None, size: tuple[int, int]
+) -> None:
+    there = {} if human is None else {"human_label": 0, "human_box": tuple(human), "iou": 0.5}
+    issue = Issue("f", Kind.LOOSE_BOX if human else Kind.MISSING_LABEL, 0.5, 0, 0.9, tuple(box), **there)  # type: ignore[arg-type]
+    drawn = evaluate.draw_issue(np.zeros((size[1], size[0], 3), np.uint8), issue)
+    assert drawn.shape == (evaluate.ISSUE_CELL[1], evaluate.ISSUE_CELL[0], 3)
+    assert _longest(drawn, evaluate.ORANGE) >= 8
+    assert (_longest(drawn, evaluate.BLUE) >= 8) == (human is not None)
+
+
+def _longest(image: NDArray[np.uint8], color: tuple[int, int, int]) -> int:
+    """Pixels of this colour in the column or row that has most."""
+    there = (image == color).all(axis=2)
+    return int(max(there.sum(axis=0).max(), there.sum(axis=1).max()))
+
+
+def test_without_an_issue_the_sheet_is_empty(tmp_path: Path) -> None:
+    write_frames(tmp_path / "frames.parquet", [])
+    assert evaluate.issue_sheet(tmp_path, [], CLASSES).startswith(b"\x89PNG")
 
 
 @pytest.fixture
@@ -232,9 +292,10 @@ def test_the_whole_stage_gives_the_same_bytes_twice(world: Path, capsys: pytest.
     (world / "out" / "stale.txt").write_text("from an earlier run")
     evaluate.main(ARGUMENTS)
     assert contents(world / "out") == first
-    figures = [f"figures/{name}.png" for name in ("confusion", "gallery", "groups", "iou", "pr")]
-    tables = ["confusion.csv", "detections.parquet", *figures, "groups.json", "iou.csv", "metrics.json"]
-    assert list(first) == [*tables, "operating.json", "pr.csv"]
+    drawn = ("confusion", "false_alarms", "gallery", "groups", "heights", "iou", "label_issues", "pr", "reliability")
+    documents = ("comparisons", "groups", "label_issues", "metrics", "operating", "preconditions")
+    files = {f"figures/{name}.png" for name in (*drawn, "tide")} | {f"{name}.json" for name in documents}
+    assert first.keys() == files | {"confusion.csv", "iou.csv", "pr.csv", "detections.parquet"}
     assert "4 objects in 4 benchmark frames" in capsys.readouterr().out
 
 

@@ -19,10 +19,39 @@ GROUP = {
     "recall": 0.9005, "f1": 0.933, "mean_iou": 0.791, "recall_low": 0.868, "recall_high": 0.926, "AP50": 0.913,
 }  # fmt: skip
 OBJECT_GROUP = {key: value for key, value in GROUP.items() if key not in {"precision", "f1", "false_alarms", "AP50"}}
-SHORT = {"verdict": "not assessable", "objects": 4, "needed": 30}
+SHORT = {"verdict": "not assessable", "reason": "4 of 30 objects", "objects": 4, "needed": 30}
+GAP = {
+    "attribute": "object brightness", "value": "dark", "objects": 412, "recall": 0.81, "verdict": "gap shown",
+    "min_support": 380, "more_objects": 0, "more_clusters": 0, "unit": "time block", "reference": "bright",
+    "reference_recall": 0.93, "ratio": 0.871, "raw": {"gap": 0.12, "low": 0.05, "high": 0.19, "p": 0.001},
+    "stratified": {"gap": 0.11, "low": 0.04, "high": 0.18, "p": 0.002}, "strata": ["height"], "shared": 0.97,
+    "p_holm": 0.006, "reading": "",
+}  # fmt: skip
+UNSEEN = {"value": "below 48 px", "state": "not assessed", "objects": 4, "reason": "4 of 30 objects", "recall": None}
+SEEN = {
+    "value": "48 px and more", "state": "holds", "objects": 300, "recall": 0.96, "recall_low": 0.92,
+    "recall_high": 0.98, "unit": "time block", "low": 48.0, "high": None,
+}  # fmt: skip
 CAMERA = {
     "frames": 620, "usable": 618, "clips": 1, "seconds": 41.3, "sizes": {"960x540": 620}, "luminance": 112.4,
     "contrast": 51.0, "sharpness": 210.7, "under_exposed": 0.0131, "over_exposed": 0.002,
+}  # fmt: skip
+
+
+ISSUE = {
+    "frame_id": "a1", "split": "benchmark", "camera": "hall", "clip": "hall.mp4", "index": 123, "kind": "missing_label",
+    "suspicion": 0.93, "label": "person", "score": 0.94, "box": [10.0, 20.0, 30.0, 60.0], "human": None, "iou": None,
+}  # fmt: skip
+
+
+LINE = {
+    "limit": "class.person.AP50", "figure": 0.913, "min": 0.8, "max": None, "low": None, "high": None,
+    "evidence": "412 objects", "source": "evaluate/metrics.json", "result": "holds", "reason": "",
+}  # fmt: skip
+LEDGER = {
+    "version": 2, "date": "2025-11-20", "frames": 1200, "frames_added": 400, "labels": 3000, "labels_added": 810,
+    "benchmark": "b2" * 32, "AP": 0.6, "AP50": 0.9, "worst_group": "camera lobby", "worst_recall": 0.81,
+    "robustness": 0.68, "verdict": "promote", "minutes": 7.3,
 }  # fmt: skip
 
 
@@ -47,9 +76,17 @@ def files(camera: str) -> dict[str, Any]:
             "frames": {"usable": 1236, "labelled": 1200, "labelled_empty": 37},
             "boxes": {"person": 2100, "vehicle": 900},
             "ignore_regions": 44, "origins": {"human": 3000}, "attributes": {"brightness": {"dark": 40}},
-            "annotators": {"ann": 1200}, "clipped": 2,
+            "annotators": {
+                "ann": {"tasks": 1200, "shared": 20, "boxes": 3044, "mean_f1": 0.96, "mean_iou": 0.91, "disputed": 1,
+                        "missed": 0},
+                "bob": {"tasks": 20, "shared": 20, "boxes": 51, "mean_f1": 0.96, "mean_iou": 0.91, "disputed": 0,
+                        "missed": 3},
+            },
+            "mended": {"clipped": 2, "negative side": 6},
             "agreement": {
-                "tasks": 20, "mean_iou": 0.91, "mean_f1": 0.96, "disputed_boxes": 1, "outvoted_boxes": 0, "worst": []
+                "tasks": 20, "mean_iou": 0.91, "mean_f1": 0.96, "disputed_boxes": 1, "outvoted_boxes": 0, "worst": [],
+                "interval_f1": {"low": 0.921, "high": 0.985},
+                "interval_iou": {"not_assessable": "alike in all 20 tasks"},
             },
             "left_out": {f"unknown label {camera!r}": {"count": 5, "tasks": ["17"]}},
         },
@@ -90,35 +127,109 @@ def files(camera: str) -> dict[str, Any]:
         },
         "reports/evaluate/metrics.json": scores | {
             "frames": 308, "false_alarms_per_frame": 0.04, "class": {"person": scores, "vehicle": {"objects": 0}},
+            "tide": {"dAP": {"missed": 0.101, "false_negative": 0.12}, "count": {"missed": 31, "background": 9}},
+            "false_alarms_by_cause": {
+                "background": 7, "poor_box": 5,
+                "class": {"person": {"background": 6, "poor_box": 4}, "vehicle": {"background": 1, "poor_box": 1}},
+            },
+            "calibration": {
+                "LaECE0_before": 0.21, "LaECE0_after": 0.04, "class": {
+                    "person": {"detections": 383, "LaECE0_before": 0.21, "LaECE0_after": 0.04, "LaECE_before": 0.25,
+                               "LaECE_after": 0.05},
+                    "vehicle": {"detections": 2},
+                },
+            },
         },
         "reports/evaluate/operating.json": {
-            "threshold": {"person": 0.41, "vehicle": 0.38}, "chosen_on": {}, "match_iou": 0.5, "frames": 180,
+            "threshold": {"person": 0.41, "vehicle": 0.38},
+            "chosen_on": {
+                "split": "val", "match_iou": 0.5, "frames": 180, "hours": 0.05,
+                "rule": {"rule": "false_alarms_per_hour", "beta": 1.0, "budget": 20.0},
+                "class": {
+                    "person": {"objects": 200, "recall": 0.912, "precision": 0.951, "f_beta": 0.931, "false_alarms": 1,
+                               "false_alarms_per_frame": 0.0056, "false_alarms_per_hour": 20.0},
+                    "vehicle": {"objects": 0, "reason": "no object of this class: no choice"},
+                },
+            },
+            "calibration": {
+                "person": {"objects": 200, "detections": 300, "knots": [[0.2, 0.1]]},
+                "vehicle": {"objects": 0, "detections": 3, "knots": [], "reason": "not assessable: 0 objects"},
+            },
         },
         "reports/evaluate/groups.json": {
             "class": {"person": GROUP, "vehicle": SHORT}, "camera": {camera: GROUP},
             "object brightness": {"dark": SHORT, "bright": OBJECT_GROUP},
         },
+        "reports/evaluate/comparisons.json": {
+            "max_gap": 0.1, "without": ["object occluded"], "comparisons": [GAP | {"value": camera}],
+            "counts": {"gap shown": 1, "no gap larger than the limit": 0, "not assessable": 0},
+        },
+        "reports/evaluate/preconditions.json": {
+            "recall_floor": 0.9, "smallest_height_px": 48.0,
+            "conditions": [
+                {"condition": "height", "title": "Box height", "state": "assessed", "parts": [UNSEEN, SEEN],
+                 "words": "Recall is at least 0.90: 48 px and more."},
+                {"condition": "frame weather", "title": camera, "state": "not assessed", "parts": [],
+                 "words": "Not assessed: no frame has the attribute."},
+            ],
+        },
+        "reports/evaluate/label_issues.json": {
+            "frames": {"benchmark": 308, "val": 180}, "objects": 1012,
+            "counts": {"missing_label": 31, "wrong_class": 2, "loose_box": 7},
+            "issues": [
+                ISSUE | {"camera": camera},
+                ISSUE | {"kind": "wrong_class", "suspicion": 0.71, "iou": 0.88,
+                         "human": {"label": "vehicle", "box": [1.0, 2.0, 3.0, 4.0]}},
+                *[ISSUE | {"kind": "loose_box", "suspicion": 0.3, "index": n} for n in range(1000, 1020)],
+            ],
+        },
+        "reports/robustness/robustness.json": {
+            "frames": 48, "objects": 46, "cameras": {camera: 48}, "seed": 0, "variants": 3,
+            "plain": {"AP": 0.6, "AP50": 0.9, "class": {}}, "mPC": {"all": {"AP": 0.3, "AP50": 0.6, "class": {}}},
+            "rPC": {"all": {"AP": 0.5, "AP50": 0.66, "class": {}}},
+            "corruptions": {"fog": {"family": "common", "severity": {"1": {"AP": 0.4}, "5": {"AP": 0.2}},
+                                    "mean": {"AP": 0.3}, "rPC": {"AP": 0.5}}},
+            "patch": {"not_assessed": "the model is not differentiable here"},
+        },
+        "reports/select/select.json": {
+            "budget": 50, "unlabelled": 36, "left_out": {"looks like a labelled one": 30}, "labelled": 880,
+            "in_doubt": 4, "second_looks": [], "frames": [
+                {"camera": camera, "clip": camera, "index": 77, "score": 0.5, "reason": "seen otherwise in the mirror",
+                 "signals": {"uncertainty": 0.1, "disagreement": 0.9, "weakness": 0.2, "rarity": 0.3}},
+            ],
+        },
         "reports/gate.json": {
-            "verdict": "refuse", "reasons": ["class.vehicle.AP50: not measured"],
+            "verdict": "refuse", "strict": False, "reasons": ["class.vehicle.AP50: not measured"],
+            "conditions": ["camera lobby: recall: 8 of 30 objects"],
             "lines": [
-                {"metric": "export.parity", "figure": 1.2e-4, "min": None, "max": None, "passed": True, "reason": ""},
-                {"metric": "class.person.AP50", "figure": 0.913, "min": 0.8, "max": None, "passed": True, "reason": ""},
-                {"metric": "class.vehicle.AP50", "figure": None, "min": 0.8, "max": None, "passed": False,
-                 "reason": "not measured"},
+                LINE | {"limit": "export.parity", "figure": 1.2e-4, "min": None, "evidence": "16 frames",
+                        "source": "export/parity.json"},
+                LINE | {"low": 0.88, "high": 0.94},
+                LINE | {"limit": "class.vehicle.AP50", "figure": None, "result": "fails", "reason": "not measured"},
+                LINE | {"limit": f"camera {camera}: recall", "figure": None, "result": "not assessed",
+                        "reason": "8 of 30 objects", "source": "evaluate/groups.json"},
             ],
         },
         "reports/register.json": {
             "model": "sightline", "iteration": "a1" * 32, "weights": "ef" * 32, "benchmark": "b2" * 32,
-            "verdict": "refuse", "AP": 0.612, "max_regression": 0.01, "challenger": True, "champion": False,
+            "verdict": "refuse", "reasons": ["class.vehicle.AP50: not measured"], "AP": 0.612, "challenger": True,
+            "conditions": ["camera lobby: recall: 8 of 30 objects"], "champion": False,
             "met": {"weights": "d4" * 32, "AP": 0.6, "comparable": True},
-            "reason": "the gate refuses it: class.vehicle.AP50: not measured",
+            "comparison": LINE | {"limit": "AP against the champion", "figure": 0.012, "min": -0.05, "low": -0.01,
+                                  "high": 0.034, "source": "evaluate/detections.parquet"},
+            "reason": "refused: class.vehicle.AP50: not measured",
         },
+        "reports/ledger.json": {"iterations": [LEDGER | {"version": 1}, LEDGER | {"AP": 0.62, "date": None}]},
     }  # fmt: skip
 
 
 PICTURES = (
     "data/training/preview.png",
-    *(f"reports/evaluate/figures/{name}.png" for name in ("pr", "confusion", "iou", "groups", "gallery")),
+    *(f"reports/evaluate/figures/{name}.png" for name in ("pr", "confusion", "iou", "groups", "heights", "gallery")),
+    "reports/evaluate/figures/label_issues.png",
+    "reports/select/sheet.png",
+    *(f"reports/robustness/figures/{name}.png" for name in ("curves", "corruptions")),
+    *(f"reports/evaluate/figures/{name}.png" for name in ("tide", "false_alarms", "reliability")),
 )
 CURVES = [
     {"epoch": n, "loss": 3 / n, "loss/box": 2 / n, "lr": 0.002 / n}
@@ -137,7 +248,8 @@ def build_world(root: Path, monkeypatch: pytest.MonkeyPatch, camera: str) -> Pat
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(json.dumps(content))
     (root / "models/train/curves.jsonl").write_text("".join(json.dumps(row) + "\n" for row in CURVES))
-    (root / "reports/evaluate/figures").mkdir()
+    for stage in ("evaluate", "robustness"):
+        (root / "reports" / stage / "figures").mkdir()
     for name in PICTURES:
         picture = cv2.imencode(".png", np.full((40, 60, 3), 90, np.uint8))[1]
         (root / name).write_bytes(picture.tobytes())
@@ -175,30 +287,75 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_page_tells_the_whole_iteration(seen: str) -> None:
     titles = (
-        "Conditions", "Data", "Labels", "Splits", "Augmentation", "Training", "Benchmark", "Groups", "Failures",
-        "Export", "Registry",
-    )  # fmt: skip
+        "Conditions",
+        "Iterations",
+        "Data",
+        "Labels",
+        "Splits",
+        "Augmentation",
+        "Training",
+        "Benchmark",
+        "Operating point",
+        "Errors",
+        "Calibration",
+        "Groups",
+        "Failures",
+        "Labels to look at again",
+        "What to label next",
+        "Export",
+        "Registry",
+    )
     places = [seen.index(f"{title} {question}") for title, question in zip(titles, QUESTIONS, strict=True)]
     assert places == sorted(places)
 
 
 QUESTIONS = (
-    "May it be promoted?", "What was collected", "What do people say", "What may the model see", "Which conditions",
-    "How did it learn?", "How good is it?", "For whom, where and when", "Where does it fail?", "What ships?",
+    "May it be promoted?",
+    "What did each round cost",
+    "What was collected",
+    "What do people say",
+    "What may the model see",
+    "Which conditions",
+    "How did it learn?",
+    "How good is it?",
+    "From which score on",
+    "What goes wrong",
+    "What does a score mean?",
+    "For whom, where and when",
+    "Where does it fail?",
+    "Where do the model and people disagree?",
+    "Which frames teach most?",
+    "What ships?",
     "Which version is the champion?",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(
     "told",
     [
-        pytest.param("✗ May not be promoted: 2 of 3 conditions hold", id="verdict"),
+        pytest.param("✗ May not be promoted: 3 of 5 limits hold, 1 not assessed", id="verdict"),
         pytest.param("class.vehicle.AP50: not measured", id="reason"),
-        pytest.param("class.person.AP50 at least 0.8 0.913 ✓ holds", id="condition"),
+        pytest.param(
+            "class.person.AP50 at least 0.8 0.913 (0.880 to 0.940) ✓ holds 412 objects, in evaluate/metrics.json",
+            id="line",
+        ),
+        pytest.param("camera lobby: recall at least 0.8 8 of 30 objects", id="limit not assessed"),
+        pytest.param("AP against the champion at least -0.05 0.012 (-0.010 to 0.034) ✓ holds", id="comparison"),
+        pytest.param("1 2025-11-20 400 810 0.600 - 0.900 camera lobby: recall 0.810 0.680 promote 7.3", id="iteration"),
+        pytest.param("2 this one 400 810 0.620 +0.020 0.900", id="this iteration"),
         pytest.param("lobby 620 618 1 960x540 112.4 51.0 210.7 0.013 0.002", id="camera"),
         pytest.param("too dark 1", id="quarantine"),
         pytest.param("vehicle 900", id="boxes"),
         pytest.param("unknown label 'lobby' 5", id="left out"),
+        pytest.param("negative side 6", id="mended"),
+        pytest.param("F1 of matching 0.960 0.921 to 0.985", id="agreement"),
+        pytest.param("IoU of matched boxes 0.910 not assessable: alike in all 20 tasks", id="agreement without range"),
+        pytest.param("bob 20 20 51 0.960 0.910 0 3", id="annotator"),
+        pytest.param("Missing label 31", id="kind of issue"),
+        pytest.param("missing label 0.930 - person 0.940 - lobby hall.mp4 123 benchmark", id="issue"),
+        pytest.param("wrong class 0.710 vehicle person 0.940 0.880 hall hall.mp4 123", id="issue with a human box"),
+        pytest.param("308 of the benchmark split, 180 of the val split", id="frames looked at"),
+        pytest.param("lobby lobby 77 0.50 0.10 0.90 0.20 0.30 seen otherwise in the mirror", id="frame to label"),
         pytest.param("benchmark 308 1 1 616 308", id="split"),
         pytest.param("No leak was found", id="leakage"),
         pytest.param("val holds no vehicle", id="warning"),
@@ -206,13 +363,29 @@ QUESTIONS = (
         pytest.param("Parameters 1 102 345", id="model"),
         pytest.param("person 412 0.612 0.913 0.969 0.900 0.933 0.790 0.410", id="class"),
         pytest.param("vehicle 0 - - - - - - 0.380", id="class without objects"),
+        pytest.param("at most 20 false alarms per hour and class", id="rule"),
+        pytest.param("person 0.410 200 0.912 0.951 0.931 1 0.006 20.000", id="threshold with its evidence"),
+        pytest.param("vehicle 0.380 0 - - - - - - no object of this class: no choice", id="threshold without evidence"),
+        pytest.param("Minutes of footage 3.0", id="footage"),
+        pytest.param("missed 31 0.101 object that nothing comes near", id="error"),
+        pytest.param("false negative - 0.120", id="all misses"),
+        pytest.param("poor box 5 4 1", id="cause"),
+        pytest.param("person 383 0.210 0.040 0.250 0.050 200", id="calibration"),
+        pytest.param(
+            "vehicle 2 not assessable not assessable not assessable not assessable 0 not assessable: 0 objects",
+            id="calibration of too few",
+        ),
         pytest.param("lobby 412 0.900 0.868 to 0.926 0.969 0.913 0.791 12", id="group"),
-        pytest.param("dark 4 - not assessable: fewer than 30 objects - - - -", id="group that is too small"),
+        pytest.param("dark 4 - not assessable: 4 of 30 objects - - - -", id="group that is too small"),
         pytest.param("bright 412 0.900 0.868 to 0.926 - - 0.791 -", id="group without false alarms"),
         pytest.param("5 groups, 2 of them not assessable", id="groups"),
+        pytest.param("+0.120 (+0.05 to +0.19)", id="a-gap"),
+        pytest.param("Not held equal, because nothing says it: object occluded", id="what-is-not-held-equal"),
+        pytest.param("Recall is at least 0.90: 48 px and more.", id="preconditions"),
+        pytest.param("300 objects, by time block", id="evidence-of-a-precondition"),
         pytest.param("model-b1.onnx 1 - - ✗ another number of candidates", id="parity"),
         pytest.param("torch 2.15.0", id="producer"),
-        pytest.param("Why: the gate refuses it: class.vehicle.AP50: not measured.", id="decision"),
+        pytest.param("Why: refused: class.vehicle.AP50: not measured.", id="decision"),
         pytest.param("AP of the champion it met 0.600", id="champion"),
         pytest.param("make ui", id="way to the registry"),
     ],
@@ -251,9 +424,9 @@ def test_nothing_is_fetched(world: Path) -> None:
 @pytest.mark.parametrize("name", [*files("lobby"), "models/train/curves.jsonl"])
 def test_a_missing_file_names_the_stage_to_run(world: Path, name: str) -> None:
     (world / name).unlink()
-    stage = {"frames": "ingest", "annotations": "annotate", "splits": "split", "training": "augment"}.get(
-        Path(name).parts[1], Path(name).parts[1].removesuffix(".json")
-    )
+    stages = {"frames": "ingest", "annotations": "annotate", "splits": "split", "training": "augment"}
+    part = Path(name).parts[1].removesuffix(".json")
+    stage = (stages | {"ledger": "register"}).get(part, part)
     with pytest.raises(DataError, match=rf"{re.escape(name)} does not exist; run: dvc repro {stage}$"):
         run_report()
     assert not (world / "reports/index.html").exists()
@@ -264,7 +437,7 @@ def test_a_missing_file_names_the_stage_to_run(world: Path, name: str) -> None:
     [
         pytest.param("reports/gate.json", "[]", "holds no object; run: dvc repro -f gate", id="a list"),
         pytest.param("reports/gate.json", "{", "is not JSON", id="broken"),
-        pytest.param("reports/gate.json", "{}", "has no 'verdict'.*run: dvc repro -f gate", id="without keys"),
+        pytest.param("reports/gate.json", "{}", "has no 'lines'.*run: dvc repro -f gate", id="without keys"),
         pytest.param(
             "models/train/curves.jsonl", "{}\nx\n", "is not JSON lines.*run: dvc repro -f train", id="no lines"
         ),
@@ -276,11 +449,23 @@ def test_a_file_of_another_shape_is_an_error(world: Path, name: str, content: st
         run_report()
 
 
-def test_a_pass_is_told_first(world: Path) -> None:
-    gate = files("lobby")["reports/gate.json"]
-    gate |= {"verdict": "promote", "reasons": [], "lines": gate["lines"][:2]}
-    (world / "reports/gate.json").write_text(json.dumps(gate))
-    assert "✓ May be promoted: 2 of 2 conditions hold" in text_of(run_report())
+@pytest.mark.parametrize(
+    ("lines", "changes", "told"),
+    [
+        pytest.param(2, {"verdict": "promote", "conditions": []}, "✓ May be promoted: 3 of 3 limits hold", id="pass"),
+        pytest.param(
+            4,
+            {"verdict": "promote with conditions"},
+            "✓ May be promoted with conditions: 3 of 5 limits hold, 1 not assessed camera lobby: recall: 8 of 30",
+            id="conditions",
+        ),
+    ],
+)
+def test_a_pass_is_told_first(world: Path, lines: int, changes: dict[str, Any], told: str) -> None:
+    gate, register = files("lobby")["reports/gate.json"], files("lobby")["reports/register.json"]
+    (world / "reports/gate.json").write_text(json.dumps(gate | {"lines": gate["lines"][:lines]}))
+    (world / "reports/register.json").write_text(json.dumps(register | {"reasons": []} | changes))
+    assert told in text_of(run_report())
 
 
 @pytest.mark.parametrize(
@@ -295,6 +480,30 @@ def test_pictures_that_a_stage_may_leave_out(world: Path, name: str, told: str) 
     seen = text_of(run_report())
     assert told in seen
     assert f"Source: {name}" not in seen
+
+
+def test_the_first_twenty_issues_are_shown(seen: str) -> None:
+    assert "hall.mp4 1 017 benchmark" in seen  # the twentieth, after the first two
+    assert "hall.mp4 1 018 benchmark" not in seen
+
+
+def test_labels_without_an_issue_need_no_picture(world: Path) -> None:
+    none = {"missing_label": 0, "wrong_class": 0, "loose_box": 0}
+    content = files("lobby")["reports/evaluate/label_issues.json"] | {"counts": none, "issues": []}
+    (world / "reports/evaluate/label_issues.json").write_text(json.dumps(content))
+    seen = text_of(run_report())
+    assert "Missing label 0" in seen
+    assert "label_issues.png" not in seen
+
+
+def test_labels_of_one_annotator_have_no_agreement(world: Path) -> None:
+    annotate = files("lobby")["data/annotations/annotate.json"]
+    alone = annotate["annotators"]["ann"] | {"shared": 0, "mean_f1": None, "mean_iou": None, "disputed": 0}
+    annotate |= {"annotators": {"ann": alone}, "agreement": annotate["agreement"] | {"tasks": 0}}
+    (world / "data/annotations/annotate.json").write_text(json.dumps(annotate))
+    seen = text_of(run_report())
+    assert "ann 1 200 0 3 044 - - 0 0" in seen
+    assert "Agreement of annotators" not in seen
 
 
 def test_a_training_without_validation_still_has_its_loss(world: Path) -> None:

@@ -80,7 +80,40 @@ class AnnotateParams(Params):
     zero_area: Policy
     missing_frame: Policy  # a task whose frame was not ingested
     duplicate_task: Policy  # one frame, several tasks
+    polygons: Literal["leave_out", "boxes"]  # of Label Studio: counted and left out, or their bounding boxes
     consensus_iou: float = Field(gt=0, le=1)  # boxes of two annotators are one object from this IoU on
+
+
+class ServeParams(Params):
+    """How Label Studio gets at a frame's picture."""
+
+    by: Literal["upload", "local", "url"]
+    root: str  # for `local`: the server's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT
+    url: str  # for `url`: an address with {frame_id}, {camera}, {clip}, {index}, {source}
+
+    @model_validator(mode="after")
+    def _names_its_place(self) -> Self:
+        if self.by == "local" and not self.root:
+            raise ValueError("by: local needs root, the server's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT")
+        if self.by == "url" and not self.url:
+            raise ValueError("by: url needs url, an address with {frame_id}, {camera}, {clip}, {index} or {source}")
+        return self
+
+
+class LabellingParams(Params):
+    """Section `labelling`: the project in Label Studio. Its address and token come from the environment alone."""
+
+    project: str = Field(min_length=3, max_length=50)  # title
+    template: Literal["image", "video"]  # frames, or whole clips with tracks
+    annotators: int = Field(ge=1)  # who look at each task
+    instruction: str  # what annotators read first
+    colours: dict[str, Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")]]  # label -> colour; the others get one
+    hotkeys: dict[str, Annotated[str, Field(min_length=1)]]  # label -> key; the others get 1, 2, 3 ...
+    attributes: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]]  # asked of every box -> the answers
+    tracks: bool  # ask for a track id of every box
+    serve: ServeParams
+    batch: int = Field(ge=1, le=5000)  # tasks a request
+    pull: tuple[Literal["server"], ...]  # [server]: every `dvc repro` asks the server first; []: the snapshot will do
 
 
 class FractionsParams(Params):
@@ -172,6 +205,38 @@ class TrainParams(Params):
     checkpoint_every: int = Field(ge=1)  # epochs
 
 
+class OperatingParams(Params):
+    """How the operating threshold of each class is chosen on the validation split."""
+
+    rule: Literal["f_beta", "false_alarms_per_frame", "false_alarms_per_hour"]
+    beta: float = Field(gt=0)  # F-beta counts recall so many times as much as precision
+    budget: float = Field(gt=0)  # of a class, for the rules on false alarms: its lowest threshold that stays within
+
+
+Edges = Annotated[tuple[float, ...], Field(min_length=1)]
+
+
+class ConditionsParams(Params):
+    """Where the ranges of each condition meet; below the first edge and above the last are ranges too."""
+
+    height: Edges  # pixels of the source frame
+    luminance: Edges  # mean luma of the frame
+    contrast: Edges  # standard deviation of luma
+    sharpness: Edges  # variance of the Laplacian
+    speed: Edges  # pixels a frame of the video
+    crowding: Edges  # other boxes within double the box
+
+    @model_validator(mode="after")
+    def _rise(self) -> Self:
+        falling = [name for name, edges in self.model_dump().items() if sorted(set(edges)) != list(edges)]
+        if falling:
+            raise ValueError(f"edges must rise: {', '.join(falling)}")
+        return self
+
+
+Point = tuple[float, float]  # row of the picture, pixels a metre takes there
+
+
 class EvaluateParams(Params):
     """Section `evaluate`."""
 
@@ -180,9 +245,51 @@ class EvaluateParams(Params):
     nms_iou: Fraction
     max_detections: int = Field(ge=1)  # per frame
     match_iou: float = Field(gt=0, le=1)  # a hit, for precision, recall and groups
+    operating: OperatingParams
     height_bins: tuple[float, ...]  # edges of the box-height groups, pixels of the source frame
     min_support: int = Field(ge=1)  # groups with fewer objects are "not assessable"
+    intersections: tuple[Annotated[tuple[str, ...], Field(min_length=2)], ...]  # attributes, as in groups.json
+    stratify: tuple[str, ...]  # attributes whose values must be equal where groups are compared
+    max_gap: float = Field(gt=0, lt=1)  # recall that a group may lack against the best one
+    recall_floor: float = Field(gt=0, lt=1)  # what the lower bound of recall must reach for a condition to hold
+    resamples: int = Field(ge=200)  # of the cluster bootstrap
+    seed: int
+    block_s: float = Field(gt=0)  # length of a time block, longer than a scene stays the same
+    calibration: dict[str, tuple[Point, Point]]  # camera -> two rows: their pixels per metre on the ground
+    conditions: ConditionsParams
     gallery: int = Field(ge=0, le=256)  # worst frames shown
+    label_issues: int = Field(ge=0)  # labels to look at again, listed at most
+
+    @model_validator(mode="after")
+    def _two_rows(self) -> Self:
+        flat = sorted(camera for camera, (one, other) in self.calibration.items() if one[0] == other[0])
+        if flat:
+            raise ValueError(f"calibration needs two different rows of the picture: {', '.join(flat)}")
+        return self
+
+
+class PatchParams(Params):
+    """The adversarial patch of `robustness`."""
+
+    frames: int = Field(ge=0)  # of the validation split that it is trained on; 0: no patch
+    steps: int = Field(ge=1)
+    area: float = Field(gt=0, le=0.1)  # share of the object's box
+
+
+class RobustnessParams(Params):
+    """Section `robustness`."""
+
+    seed: int
+    frames: int = Field(ge=1)  # of the benchmark, as many of each camera as there are
+    corruptions: tuple[str, ...]  # of `vision.corruptions`
+    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(min_length=1)  # 1 mild .. 5 severe
+    patch: PatchParams
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.corruptions)) < len(self.corruptions) or len(set(self.severities)) < len(self.severities):
+            raise ValueError("a corruption or severity is named twice")
+        return self
 
 
 class ExportParams(Params):
@@ -194,10 +301,9 @@ class ExportParams(Params):
     atol: float = Field(gt=0)
 
 
-class Limit(Params):
-    """One limit on one figure of metrics.json, by dotted key."""
+class Bounds(Params):
+    """What is asked of a figure: at least `min`, at most `max`, or both."""
 
-    metric: str = Field(min_length=1)
     min: float | None = None
     max: float | None = None
 
@@ -208,11 +314,35 @@ class Limit(Params):
         return self
 
 
+class Limit(Bounds):
+    """One limit on one figure of a report, by dotted key."""
+
+    metric: str = Field(min_length=1)
+
+
+class Floor(Bounds):
+    """What every group of some attributes must meet, with the bound of its 95 % interval."""
+
+    figure: Literal["recall", "miss_rate", "precision", "AP50", "mean_iou"]
+    of: tuple[str, ...] = Field(min_length=1)  # attributes, as in groups.json
+
+
+class GapParams(Params):
+    """How much recall a group may lack against the best one of its attribute."""
+
+    max: float = Field(gt=0, le=1)
+    of: tuple[str, ...]  # attributes, as in comparisons.json
+
+
 class GateParams(Params):
     """Section `gate`."""
 
-    limits: tuple[Limit, ...]
-    max_regression: float = Field(ge=0)  # AP that may be lost against the champion
+    strict: bool  # refuse, instead of promoting with conditions, where a limit cannot be assessed
+    limits: tuple[Limit, ...]  # on metrics.json
+    floors: tuple[Floor, ...]
+    gaps: GapParams
+    robustness: tuple[Limit, ...]  # on robustness.json
+    max_regression: float = Field(ge=0)  # AP that may be lost against the champion, by the bound of its interval
 
 
 class RegisterParams(Params):
@@ -220,6 +350,28 @@ class RegisterParams(Params):
 
     experiment: str = Field(min_length=1)
     model: str = Field(min_length=1, pattern=r"^[^'\"/:]+$")  # MLflow's names
+
+
+class SignalWeights(Params):
+    """What each signal counts in a frame's score; 0 leaves it out."""
+
+    uncertainty: float = Field(ge=0)  # boxes near the operating threshold
+    disagreement: float = Field(ge=0)  # between a frame and its mirror image
+    weakness: float = Field(ge=0)  # conditions in which the detector falls short, or nobody knows
+    rarity: float = Field(ge=0)  # distance from the labelled training frames
+    suspicion: float = Field(ge=0)  # of a faulty label, for labelled frames
+
+
+class SelectParams(Params):
+    """Section `select`."""
+
+    budget: int = Field(ge=0)  # frames to label next
+    second_looks: int = Field(ge=0)  # labelled frames to look at again
+    weights: SignalWeights
+    diversity: float = Field(ge=0)  # 0: by score alone; the higher, the more chosen frames differ
+    gap_s: float = Field(ge=0)  # frames of a clip nearer than this show one scene
+    near_duplicate_bits: int = Field(ge=0, le=16)  # perceptual hashes this close are one picture, but for one camera's
+    pictures: int = Field(ge=0, le=256)  # on the sheet
 
 
 class ComputeParams(Params):
@@ -233,14 +385,17 @@ SECTIONS: dict[str, type[Params]] = {
     "input": InputParams,
     "data": DataParams,
     "ingest": IngestParams,
+    "labelling": LabellingParams,
     "annotate": AnnotateParams,
     "split": SplitParams,
     "augment": AugmentParams,
     "model": ModelParams,
     "train": TrainParams,
     "evaluate": EvaluateParams,
+    "robustness": RobustnessParams,
     "export": ExportParams,
     "gate": GateParams,
     "register": RegisterParams,
+    "select": SelectParams,
     "compute": ComputeParams,
 }

@@ -1,35 +1,24 @@
-"""Figures as PNG bytes: same figures, same bytes (no date, no version, one font, no screen)."""
+"""Evaluation's figures as PNG bytes, drawn as `plots` says."""
 
-import functools
-import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-P = ParamSpec("P")
-DPI = 120
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito: safe for colour-blind eyes
-INK, GRID = "#222222", "#DDDDDD"
+from pipeline.core.calibration import Reliability
+from pipeline.core.diagnosis import AlarmMap
+from pipeline.io.plots import COLORS, DPI, GRID, INK, dress, plain, png
+
+HEAT = "autumn_r"  # yellow to red: seen on a pale picture
 MOST_GROUPS = 60  # rows that are still readable in one figure
+MOST_MAPS = 12  # cameras
 
 
-def _plain(draw: Callable[P, bytes]) -> Callable[P, bytes]:
-    """Draw in matplotlib's default style, whatever the user has chosen."""
-
-    @functools.wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> bytes:
-        with style.context("default"):
-            return draw(*args, **kwargs)
-
-    return drawn
-
-
-@_plain
+@plain
 def precision_recall(curves: Mapping[str, NDArray[np.float64]], points: Mapping[str, tuple[float, float]]) -> bytes:
     """Precision over recall.
 
@@ -49,10 +38,10 @@ def precision_recall(curves: Mapping[str, NDArray[np.float64]], points: Mapping[
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     if curves:
         axes.legend(loc="lower left", frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
-@_plain
+@plain
 def confusion(counts: NDArray[np.int64], names: Sequence[str]) -> bytes:
     """Confusion matrix.
 
@@ -73,10 +62,10 @@ def confusion(counts: NDArray[np.int64], names: Sequence[str]) -> bytes:
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(n), names, rotation=0 if n < 6 else 90)
     axes.set_yticks(range(n), names)
-    return _png(figure)
+    return png(figure)
 
 
-@_plain
+@plain
 def iou_histogram(edges: NDArray[np.float64], counts: NDArray[np.int64], mean: float | None) -> bytes:
     """How well matched boxes fit. `edges` has one value more than `counts`."""
     figure, axes = _axes(6.4, 3.6, "IoU with the annotated box", "Objects", "Matched boxes at the operating point")
@@ -85,10 +74,10 @@ def iou_histogram(edges: NDArray[np.float64], counts: NDArray[np.int64], mean: f
         axes.axvline(mean, color=COLORS[1], lw=2, label=f"mean {mean:.3f}")
         axes.legend(loc="upper left", frameon=False)
     axes.set_xlim(float(edges[0]), float(edges[-1]))
-    return _png(figure)
+    return png(figure)
 
 
-@_plain
+@plain
 def group_recall(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bytes:
     """Recall of every assessable group with its 95 % interval.
 
@@ -110,22 +99,101 @@ def group_recall(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bytes
         axes.text(1.02, y, f"n = {figures['objects']}", va="center", color=INK, fontsize=8)
     axes.set_yticks(range(len(rows)), [f"{attribute}: {value}" for attribute, value, _ in rows])
     axes.set(xlim=(0, 1), ylim=(max(len(rows), 1) - 0.5, -0.5))
-    return _png(figure)
+    return png(figure)
+
+
+@plain
+def error_costs(tide: Mapping[str, Any]) -> bytes:
+    """What each of TIDE's errors costs, and all false alarms and all misses beside them; see `core.tide`."""
+    counts = tide["count"]
+    gains = tide.get("dAP", dict.fromkeys(counts, 0.0))
+    figure, axes = _axes(7.2, 3.6, "AP50 to be gained by mending it", "", "What the errors cost (TIDE)")
+    for y, (name, gain) in enumerate(gains.items()):
+        axes.barh(y, gain, color=COLORS[0] if name in counts else "#999999", height=0.7)
+        count = f"  ({counts[name]})" if name in counts else ""
+        axes.text(gain, y, f"  {gain:.3f}{count}", va="center", color=INK, fontsize=8)
+    axes.set_yticks(range(len(gains)), [name.replace("_", " ") for name in gains])
+    axes.set(ylim=(len(gains) - 0.4, -0.6), xlim=(0, max([0.05, *gains.values()]) * 1.2))
+    return png(figure)
+
+
+@plain
+def reliability(curves: Mapping[str, tuple[Reliability, Reliability]]) -> bytes:
+    """What scores mean, a panel a class: mean IoU over mean score, before and after calibration."""
+    names = list(curves) or [""]
+    columns = min(len(names), 4)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(0.8 + 3.2 * columns, 0.4 + 3.3 * rows), dpi=DPI, layout="constrained")
+    largest = max([1, *(int(part.count.max()) for pair in curves.values() for part in pair)])
+    for i, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        dress(axes, "Score", "Mean IoU with its object, 0 for none", name or "No class has enough detections")
+        axes.plot([0, 1], [0, 1], color="#999999", lw=1, ls="--")
+        for part, color, when in zip(curves.get(name, ()), COLORS[1::-1], ("as it is", "calibrated"), strict=False):
+            axes.plot(part.score, part.gain, color=color, lw=1.5, label=when)
+            axes.scatter(part.score, part.gain, 12 + 90 * part.count / largest, color=color, alpha=0.8, lw=0)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        if name:
+            axes.legend(loc="upper left", frameon=False, fontsize=8, markerscale=0.5)
+    return png(figure)
+
+
+@plain
+def alarm_maps(maps: Sequence[AlarmMap], images: Sequence[NDArray[np.uint8]]) -> bytes:
+    """Where false alarms are, a panel a camera: how many touch each cell, over an example frame (H, W, 3) RGB."""
+    columns = min(max(len(maps), 1), 3)
+    rows = max(1, -(-len(maps) // columns))
+    figure = Figure(figsize=(3.1 * columns + 0.7, 2.15 * rows + 0.3), dpi=DPI, layout="constrained")
+    most = max([1, *(int(it.cells.max()) for it in maps)])
+    panels, drawn = [], None
+    for i, (it, image) in enumerate(zip(maps, images, strict=True)):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.set_title(f"{it.camera}: {it.alarms} in {it.frames} frames", color=INK, fontsize=9, loc="left")
+        height, width = image.shape[:2]
+        axes.imshow(image.mean(axis=2), cmap="gray", vmin=-160, vmax=340)  # pale: the map is what counts
+        cells = np.where(it.cells > 0, it.cells.astype(np.float64), np.nan)
+        drawn = axes.imshow(cells, cmap=HEAT, vmin=1, vmax=most, alpha=0.55, extent=(0, width, height, 0))
+        axes.set(xticks=[], yticks=[])
+        panels.append(axes)
+    if drawn is not None and most > 1:
+        bar = figure.colorbar(drawn, ax=panels, shrink=0.8, label="False alarms that touch the place")
+        bar.locator = MaxNLocator(integer=True)
+        bar.update_ticks()
+    return png(figure)
+
+
+@plain
+def recall_by_height(preconditions: Mapping[str, Any]) -> bytes:
+    """Recall by box height with its 95 % band, and the floor asked for; heights not assessed are grey.
+
+    Args:
+        preconditions: as in preconditions.json.
+    """
+    parts = next(it for it in preconditions["conditions"] if it["condition"] == "height")["parts"]
+    figure, axes = _axes(7.2, 3.8, "Box height, pixels of the source frame", "Recall", "Recall by box height")
+    edges = [part["low"] for part in parts[1:]] or [1.0]
+    ends = [edges[0] / 2, *edges, edges[-1] * 2]
+    for part, low, high in zip(parts, ends, ends[1:], strict=False):
+        middle = (low * high) ** 0.5
+        if part["recall"] is None:
+            axes.axvspan(low, high, color=GRID, alpha=0.5, lw=0)
+            axes.text(middle, 0.5, "not assessed", rotation=90, ha="center", va="center", color="#666666", fontsize=8)
+        else:
+            axes.fill_between([low, high], part["recall_low"], part["recall_high"], color=COLORS[0], alpha=0.25, lw=0)
+            axes.plot([low, high], [part["recall"]] * 2, color=COLORS[0], lw=2)
+        axes.text(middle, -0.03, f"n = {part['objects']}", ha="center", va="top", color=INK, fontsize=7)
+    floor = preconditions["recall_floor"]
+    axes.axhline(floor, color=COLORS[1], lw=1.2, ls="--")
+    axes.text(ends[0], floor + 0.01, f" asked for: {floor:g}", color=COLORS[1], fontsize=8, va="bottom")
+    axes.set_xscale("log")
+    axes.set_xticks(edges, [f"{edge:g}" for edge in edges])
+    axes.minorticks_off()
+    axes.set(xlim=(ends[0], ends[-1]), ylim=(-0.1, 1.02), yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
+    return png(figure)
 
 
 def _axes(width: float, height: float, x: str, y: str, title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_xlabel(x, color=INK)
-    axes.set_ylabel(y, color=INK)
-    axes.set_title(title, color=INK, fontsize=11, loc="left")
-    axes.grid(color=GRID, lw=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes, x, y, title)
     return figure, axes
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
