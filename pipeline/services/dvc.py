@@ -80,7 +80,7 @@ def _orphans(root: Path, rwlocks: list[Path]) -> list[psutil.Process]:
     for run in [*named, *(q for above in parents.values() for q in above)]:
         if _is_dvc(run):
             raise _at_work(f"process {run.pid}: {_command(run)}")
-    return [p for p in family.values() if _parent(p) not in family]
+    return [p for p in family.values() if _parent(p) not in family and _command(p)]  # what has ended has no command
 
 
 def _named(rwlocks: list[Path]) -> set[int]:
