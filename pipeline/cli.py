@@ -14,9 +14,12 @@ from pipeline.core.params import RegisterParams
 from pipeline.core.stage import run, summary
 from pipeline.io.files import write_bytes
 from pipeline.services import ledger, tracking
+from pipeline.services.bundling import COMMANDS as BUNDLES
 from pipeline.services.composition import changes, compose, validate
 from pipeline.services.dvc import repair
+from pipeline.services.engines import COMMANDS as ENGINES
 from pipeline.services.labelling import commands as labelling
+from pipeline.services.predicting import predict_arguments, predict_command
 
 
 def compose_command(args: argparse.Namespace) -> None:
@@ -102,9 +105,12 @@ COMMANDS: Mapping[str, Command] = {
     "check": (check_command, _nothing),
     "repair": (repair_command, _nothing),
     "ledger": (ledger_command, _nothing),
+    "predict": (predict_command, predict_arguments),
+    **BUNDLES,
 }
 GROUPS: Mapping[str, tuple[str, Mapping[str, Command]]] = {
     "labels": ("Annotate in Label Studio: set its project up, push frames, pull labels.", labelling.COMMANDS),
+    "engine": ("Build TensorRT engines on the machine that runs them.", ENGINES),
 }
 
 

@@ -1,252 +1,52 @@
 """What ships?
 
-Reads the trained weights, the operating thresholds and, for parity, frames of the validation split; the benchmark is
-never read. Writes to --out: model.onnx (any batch), model-b1.onnx (one picture), contract.json (all that a runtime must
-know) and parity.json (whether ONNX Runtime gives what PyTorch gives). The same weights give the same bytes.
+Reads the trained weights, the operating thresholds, frames of the training split to calibrate integers on, and frames
+of the validation split to judge them on; pictures of the benchmark are never read. Writes to --out, for each of
+export.targets, a folder with model files, contract.json (all that a runtime must know) and golden.npz (pictures, and
+what is to be found in them); parity.json (whether float files give what PyTorch gives) and export.json (what fewer bits
+cost, and which layers stay float for it). The same weights and frames give the same bytes.
 """
 
-import contextlib
-import io
-import logging
-import sys
-import tempfile
-import warnings
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
-from pipeline.core.boxes import iou
-from pipeline.core.errors import DataError, SightlineError
+from pipeline.core.calibration_set import calibration_set, fingerprint, spread
+from pipeline.core.errors import DataError
 from pipeline.core.params import EvaluateParams, ExportParams
 from pipeline.core.stage import run, stage_arguments, summary
-from pipeline.core.types import Detections, Frame, Split
-from pipeline.io.files import file_sha256, read_json, sha256, whole_folder, write_bytes, write_json
-from pipeline.io.frames import find, pictures, split_ids
+from pipeline.core.types import Frame, Split
+from pipeline.io.files import file_sha256, read_json, whole_folder, write_json
+from pipeline.io.frames import find, pictures, split_ids, truth_of
 from pipeline.io.shards import by_id
-from pipeline.io.tables import read_frames
+from pipeline.io.tables import read_annotations, read_frames
 from pipeline.modeling.detector import Detector
+from pipeline.modeling.judge import Judge
+from pipeline.modeling.onnx_graph import BOXES, IMAGES, SCORES, to_onnx
+from pipeline.modeling.parity import parity
 from pipeline.modeling.predict import candidates
+from pipeline.modeling.quantise import Pictures
+from pipeline.modeling.targets import cpu, intel, nvidia
+from pipeline.modeling.targets.material import Made, Material
 from pipeline.modeling.zoo import ModelCard, load
-from pipeline.runtime.contract import Contract, Evidence, InputContract, Knots, OutputContract
-from pipeline.runtime.postprocess import CANDIDATES, select
-from pipeline.runtime.preprocess import FILL, Placement, letterbox
-from pipeline.runtime.session import CONTRACT, DYNAMIC, SINGLE, OnnxSession
+from pipeline.runtime.contract import CONTRACT, Contract, Evidence, InputContract, Knots, OutputContract
+from pipeline.runtime.golden import write_golden
+from pipeline.runtime.preprocess import FILL, letterbox
 
-IMAGES, BOXES, SCORES = "images", "boxes", "scores"
-TRACED_BATCH = 2  # an exporter that writes the example's batch into the graph is found out by a batch of one
-BATCH = 8  # pictures at once in parity
+TARGETS: Mapping[str, Callable[[Path, Material], Made]] = {"cpu": cpu.make, "intel": intel.make, "nvidia": nvidia.make}
 PRODUCERS = ("torch", "torchvision", "onnx", "onnxscript")
-NOT_COMPUTED = {"producer_name", "producer_version", "doc_string", "metadata_props", "value_info"}
 KNOTS: TypeAdapter[Knots] = TypeAdapter(Knots)
 
 Image = NDArray[np.uint8]
-Candidates = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (B, A, 4) input-pixel xyxy, scores (B, A, C)
-
-
-def to_onnx(model: Detector, size: tuple[int, int], opset: int, *, dynamic: bool) -> onnx.ModelProto:
-    """The detector's graph, checked, and free of everything that is not computed.
-
-    Args:
-        model: in eval mode, on the CPU.
-        size: width and height of the input, pixels.
-        opset: version of ONNX's operators.
-        dynamic: whether any number of pictures may go in at once; else one.
-
-    Raises:
-        SightlineError: neither of PyTorch's exporters can write the graph.
-    """
-    images = torch.zeros(TRACED_BATCH if dynamic else 1, 3, size[1], size[0], dtype=torch.uint8)
-    reasons = []
-    for dynamo in (True, False):  # the old exporter writes some graphs that the new one cannot
-        try:
-            proto = plain(_trace(model, images, opset, dynamic=dynamic, dynamo=dynamo))
-        except RuntimeError as error:  # the root of what both exporters raise
-            reasons.append(str(error).strip().partition("\n")[0])
-            continue
-        onnx.checker.check_model(proto, full_check=True)
-        if dynamic == bool(proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param):
-            return proto
-        reasons.append("the number of pictures is written into the graph")
-    raise SightlineError(
-        f"export: {type(model).__name__} cannot be written as ONNX opset {opset} with "
-        f"{'any' if dynamic else 'a fixed'} batch: {'; '.join(reasons)}"
-    )
-
-
-def _trace(model: Detector, images: torch.Tensor, opset: int, *, dynamic: bool, dynamo: bool) -> onnx.ModelProto:
-    batch: dict[str, Any] = {}
-    if dynamic and dynamo:
-        batch = {"dynamic_shapes": {IMAGES: {0: torch.export.Dim("batch", min=1)}}}
-    elif dynamic:
-        batch = {"dynamic_axes": {name: {0: "batch"} for name in (IMAGES, BOXES, SCORES)}}
-    with tempfile.TemporaryDirectory() as folder, _silence(), torch.no_grad():
-        file = Path(folder) / "model.onnx"
-        torch.onnx.export(
-            model,
-            (images,),
-            file,
-            input_names=[IMAGES],
-            output_names=[BOXES, SCORES],
-            opset_version=opset,
-            dynamo=dynamo,
-            external_data=False,
-            **batch,
-        )
-        return onnx.load(file)
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Both exporters print whole graphs and pages of advice; what matters is raised."""
-    noise = io.StringIO()
-    with (
-        contextlib.redirect_stdout(noise),
-        contextlib.redirect_stderr(noise),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.ERROR)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
-
-
-def plain(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The same computation without stack traces, documentation and producer, which name paths and machines."""
-    clean = onnx.ModelProto()
-    clean.CopyFrom(proto)
-    _strip(clean)
-    return clean
-
-
-def _strip(message: Any) -> None:  # protobuf's messages have no types
-    for descriptor, value in message.ListFields():
-        if descriptor.name in NOT_COMPUTED:
-            message.ClearField(descriptor.name)
-        elif descriptor.message_type is not None:
-            for part in [value] if hasattr(value, "ListFields") else value:
-                _strip(part)
-
-
-def spread(frames: Iterable[Frame], count: int) -> list[str]:
-    """Ids of at most `count` frames: the same share of every camera, evenly over its clips and their time."""
-    cameras: dict[str, list[Frame]] = defaultdict(list)
-    for frame in sorted(frames, key=lambda f: (f.camera, f.clip, f.index)):
-        cameras[frame.camera].append(frame)
-    rounds = [camera for i in range(count) for camera, held in cameras.items() if i < len(held)]
-    share = Counter(rounds[:count])
-    return [
-        held[(2 * i + 1) * len(held) // (2 * share[camera])].frame_id
-        for camera, held in cameras.items()
-        for i in range(share[camera])
-    ]
-
-
-def parity(model: Detector, folder: Path, images: Sequence[Image], p: ExportParams) -> dict[str, Any]:
-    """Whether the exported files give what PyTorch gives: candidates within tolerance, and the same detections.
-
-    Args:
-        model: the trained detector, on the CPU.
-        folder: the export, contract included.
-        images: letterboxed (H, W, 3) uint8 RGB.
-        p: section `export`.
-    """
-    expected = _in_batches(lambda batch: candidates(model, batch), images, BATCH)
-    runs = [
-        {"file": file, "batch": batch} | compare(expected, OnnxSession(folder, file, threads=1), images, batch, p)
-        for file, batch in ((DYNAMIC, min(BATCH, len(images))), (DYNAMIC, 1), (SINGLE, 1))
-    ]
-    largest: list[Any] = [run[name] for run in runs for name in (BOXES, SCORES)]
-    return {
-        "passed": all(run["passed"] for run in runs),
-        "frames": len(images),
-        "max_abs_difference": None if None in largest else max(largest),
-        "detections_equal": all(run["detections_equal"] for run in runs),
-        "rtol": p.rtol,
-        "atol": p.atol,
-        "runs": runs,
-    }
-
-
-def compare(
-    expected: Candidates, session: OnnxSession, images: Sequence[Image], batch: int, p: ExportParams
-) -> dict[str, Any]:
-    """One file at one batch size against PyTorch: the largest differences, and whether it passed."""
-    failed = {BOXES: None, SCORES: None, "detections_equal": False, "passed": False}
-    try:
-        found = _in_batches(lambda part: session.candidates(np.stack(part).transpose(0, 3, 1, 2)), images, batch)
-    except DataError as error:
-        print(f"export: {error}", file=sys.stderr, flush=True)  # the engine's words differ between machines
-        return failed | {"reason": "the file does not run, or does not give what its contract says"}
-    if found[0].shape != expected[0].shape:
-        return failed | {"reason": "another number of candidates"}
-    pairs = list(zip(expected, found, strict=True))
-    near = all(np.allclose(ours, theirs, p.rtol, p.atol) for ours, theirs in pairs)
-    same = near and same_detections(expected, found, session.contract, p)
-    figures = {name: _largest(*pair) for name, pair in zip((BOXES, SCORES), pairs, strict=True)}
-    reason = "" if same else "detections differ" if near else "candidates differ by more than the tolerance"
-    return {**figures, "detections_equal": same, "passed": same, "reason": reason}
-
-
-def _in_batches(infer: Callable[[list[Image]], Candidates], images: Sequence[Image], batch: int) -> Candidates:
-    found = [infer(list(images[i : i + batch])) for i in range(0, len(images), batch)]
-    boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return boxes, scores
-
-
-def _largest(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
-    """The largest difference, three digits; None where a value is not finite."""
-    value = float(np.abs(a - b).max())
-    return float(f"{value:.3g}") if np.isfinite(value) else None
-
-
-def same_detections(expected: Candidates, found: Candidates, contract: Contract, p: ExportParams) -> bool:
-    """Whether every detection at or above its operating threshold has its like on the other side, in every frame."""
-    whole, size = Placement(1.0, 0, 0), (contract.input.width, contract.input.height)
-    thresholds = np.array([contract.thresholds[name] for name in contract.classes])
-    rule = contract.output
-    for one, other in zip(zip(*expected, strict=True), zip(*found, strict=True), strict=True):
-        a, b = (select(boxes, scores, rule, whole, size) for boxes, scores in (one, other))
-        cut = max(_first_left_out(one[1], a, rule), _first_left_out(other[1], b, rule))
-        if not all(
-            _has_all(x, y, np.maximum(thresholds, _above(cut, p)), rule.nms_iou, p) for x, y in ((a, b), (b, a))
-        ):
-            return False
-    return True
-
-
-def _has_all(
-    wanted: Detections, held: Detections, thresholds: NDArray[np.float64], nms_iou: float, p: ExportParams
-) -> bool:
-    """Whether each detection wanted is held, or one that NMS may keep instead where scores are as good as equal."""
-    seen = wanted.scores >= thresholds[wanted.labels]
-    near = iou(wanted.boxes[seen], held.boxes) >= nms_iou - p.rtol
-    strong = _above(held.scores[None], p) >= wanted.scores[seen, None]
-    labels = wanted.labels[seen, None] == held.labels[None]
-    return bool((near & strong & labels).any(1).all())
-
-
-def _above(score: Any, p: ExportParams) -> Any:
-    """A score, or scores, and the tolerance on top."""
-    return score * (1 + p.rtol) + p.atol
-
-
-def _first_left_out(scores: NDArray[np.float32], found: Detections, rule: OutputContract) -> float:
-    """Best score that the limits on candidates and on detections may have left out; chance decides near it."""
-    ranked = np.sort(scores, axis=None)[::-1]
-    candidate = float(ranked[CANDIDATES]) if len(ranked) > CANDIDATES else 0.0
-    return max(candidate, float(found.scores[-1]) if len(found) == rule.max_detections else 0.0)
+Size = tuple[int, int]  # width and height, pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,26 +83,60 @@ def _evidence(chosen_on: dict[str, Any], name: str) -> Evidence:
     return Evidence(rule=words.replace("_", " "), **shown)
 
 
-def parity_images(frames: Path, splits: Path, size: tuple[int, int], count: int) -> list[Image]:
-    """Letterboxed frames of the validation split. Raises DataError where it has none."""
-    known = by_id(read_frames(frames / "frames.parquet"))
-    held = [find(known, frame_id, frames) for frame_id in split_ids(splits, Split.VAL)]
-    if not held:
-        raise DataError(f"{splits} holds no validation frame, on which parity is tested; raise split.fractions.val")
-    return [letterbox(image, size)[0] for _, image in pictures(frames, spread(held, count))]
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where frames, annotations and splits lie: the folders of their stages."""
+
+    frames: Path
+    annotations: Path
+    splits: Path
+
+    def held(self, split: Split) -> list[Frame]:
+        """The frames of one split. Raises DataError where one was not ingested."""
+        known = by_id(read_frames(self.frames / "frames.parquet"))
+        return [find(known, frame_id, self.frames) for frame_id in split_ids(self.splits, split)]
+
+    def calibration(self, count: int) -> list[str]:
+        """Ids of a calibration set. Raises DataError where there are none, or the benchmark shares one."""
+        annotations = read_annotations(self.annotations / "annotations.parquet")
+        return calibration_set(self.held(Split.TRAIN), annotations, count, split_ids(self.splits, Split.BENCHMARK))
+
+    def letterboxed(self, frame_ids: Sequence[str], size: Size) -> Pictures:
+        """Pictures (N, 3, H, W) as the model sees them."""
+        seen = [letterbox(image, size)[0] for _, image in pictures(self.frames, frame_ids)]
+        return np.ascontiguousarray(np.stack(seen).transpose(0, 3, 1, 2))
+
+    def validation(self, count: int) -> list[str]:
+        """Ids of at most `count` validation frames, of all cameras. Raises DataError where there are none."""
+        held = self.held(Split.VAL)
+        if not held:
+            raise DataError(f"{self.splits} holds no validation frame to judge on; raise split.fractions.val")
+        return spread(held, count)
+
+    def judge(self, contract: Contract, count: int) -> Judge:
+        """At most `count` validation frames with their truth."""
+        ids, size = self.validation(count), (contract.input.width, contract.input.height)
+        truths = truth_of(self.annotations, self.splits, Split.VAL, contract.classes)
+        found = [(letterbox(image, size), image.shape) for _, image in pictures(self.frames, ids)]
+        return Judge(
+            contract,
+            np.ascontiguousarray(np.stack([image for (image, _), _ in found]).transpose(0, 3, 1, 2)),
+            [placement for (_, placement), _ in found],
+            [(shape[1], shape[0]) for _, shape in found],
+            [truths[frame_id] for frame_id in ids],
+        )
 
 
-def contract_of(folder: Path, weights: Path, splits: Path, operating: Operating, p: EvaluateParams) -> Contract:
-    """The contract of the model files in `folder`."""
+def contract_of(weights: Path, splits: Path, operating: Operating, rule: EvaluateParams, opset: int) -> dict[str, Any]:
+    """What the contracts of all targets have in common."""
     card = ModelCard.read(weights)
-    (opset,) = (o.version for o in onnx.load(folder / DYNAMIC).opset_import if not o.domain)
-    return Contract(
-        model=card.name,
-        classes=card.classes,
-        thresholds=operating.thresholds,
-        evidence=operating.evidence,
-        confidence=operating.confidence,
-        input=InputContract(
+    return {
+        "model": card.name,
+        "classes": card.classes,
+        "thresholds": operating.thresholds,
+        "evidence": operating.evidence,
+        "confidence": operating.confidence,
+        "input": InputContract(
             name=IMAGES,
             width=card.width,
             height=card.height,
@@ -312,47 +146,101 @@ def contract_of(folder: Path, weights: Path, splits: Path, operating: Operating,
             letterbox="centre",
             fill=FILL,
         ),
-        output=OutputContract(
+        "output": OutputContract(
             boxes=BOXES,
             scores=SCORES,
-            score_floor=p.score_floor,
-            nms_iou=p.nms_iou,
-            max_detections=p.max_detections,
+            score_floor=rule.score_floor,
+            nms_iou=rule.nms_iou,
+            max_detections=rule.max_detections,
         ),
-        opset=opset,
-        files={file: file_sha256(folder / file) for file in (DYNAMIC, SINGLE)},
-        weights=file_sha256(weights / "best.safetensors"),
-        training_data=sha256("\n".join(sorted(split_ids(splits, Split.TRAIN))).encode()),
-        calibration="",
-        producers={name: version(name) for name in PRODUCERS},
+        "opset": opset,
+        "weights": file_sha256(weights / "best.safetensors"),
+        "training_data": fingerprint(split_ids(splits, Split.TRAIN)),
+    }
+
+
+def material(model: Detector, data: Data, draft: Contract, p: ExportParams) -> Material:
+    """What every target is made of."""
+    size = draft.input.width, draft.input.height
+    most = len(split_ids(data.splits, Split.TRAIN))
+    return Material(
+        graph=to_onnx(model, size, p.opset, dynamic=True),
+        single=partial(to_onnx, model, size, p.opset, dynamic=False),
+        pictures=cache(lambda count: data.letterboxed(data.calibration(count), size)),
+        judge=data.judge(draft, p.int8.frames),
+        frames=p.calibration_frames,
+        budget=p.int8.max_drop,
+        sensitivity=tuple(sorted({min(count, most) for count in p.int8.sensitivity})),
     )
+
+
+def write_target(
+    folder: Path, target: str, it: Material, common: Mapping[str, Any], digest: str
+) -> tuple[Contract, Made]:
+    """Write a target's files and its contract; `digest` is of the calibration set."""
+    folder.mkdir()
+    made = TARGETS[target](folder, it)
+    contract = Contract(
+        **common,
+        target=target,
+        artifacts=dict(made.artifacts),
+        default=made.default,
+        calibration=digest,
+        producers={name: version(name) for name in (*PRODUCERS, *made.packages)},
+    )
+    write_json(folder / CONTRACT, contract.model_dump(mode="json"))
+    return contract, made
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage."""
-    args = stage_arguments(__doc__, "weights", "frames", "splits", "operating", "out").parse_args(argv)
+    names = ("weights", "frames", "annotations", "splits", "operating", "out")
+    args = stage_arguments(__doc__, *names).parse_args(argv)
     p, rule = ExportParams.load("export"), EvaluateParams.load("evaluate")
-    model, card = load(args.weights), ModelCard.read(args.weights)
-    size = card.width, card.height
-    operating = Operating.read(args.operating, card.classes)
-    images = parity_images(args.frames, args.splits, size, p.parity_frames)
-    with whole_folder(args.out) as folder:
-        for file in tqdm((DYNAMIC, SINGLE), desc="export", unit="file"):
-            proto = to_onnx(model, size, p.opset, dynamic=file == DYNAMIC)
-            write_bytes(folder / file, proto.SerializeToString(deterministic=True))
-        contract = contract_of(folder, args.weights, args.splits, operating, rule)
-        write_json(folder / CONTRACT, contract.model_dump(mode="json"))
-        result = parity(model, folder, images, p)
-        write_json(folder / "parity.json", result)
-    summary("export", _told(contract, result))
+    data = Data(args.frames, args.annotations, args.splits)
+    operating = Operating.read(args.operating, ModelCard.read(args.weights).classes)
+    common = contract_of(args.weights, args.splits, operating, rule, p.opset)
+    draft = Contract.model_construct(**common)  # without artifacts, which are yet to be made
+    shown = [image for _, image in pictures(args.frames, data.validation(max(p.parity_frames, p.golden_frames)))]
+    chosen = data.calibration(p.calibration_frames)
+    model = load(args.weights)
+    it = material(model, data, draft, p)
+    with whole_folder(args.out) as root:
+        made = {}
+        for target in tqdm(p.targets, desc="export", unit="target"):
+            made[target] = write_target(root / target, target, it, common, fingerprint(chosen))
+            write_golden(root / target, shown[: p.golden_frames])
+        contracts: dict[str, Contract] = {target: contract for target, (contract, _) in made.items()}
+        seen = [letterbox(image, (draft.input.width, draft.input.height))[0] for image in shown[: p.parity_frames]]
+        result = parity(partial(candidates, model), contracts, root, seen, p)
+        told: dict[str, Any] = {
+            "calibration": {"frames": len(chosen), "sha256": fingerprint(chosen)},
+            "validation_frames": len(it.judge.batch),
+            "targets": {target: {"fewer_bits": dict(m.quantised), **m.extra} for target, (_, m) in made.items()},
+        }
+        write_json(root / "parity.json", result)
+        write_json(root / "export.json", told)
+    summary("export", "\n  ".join([_parity_line(result), *_cost_lines(told["targets"])]))
 
 
-def _told(contract: Contract, result: dict[str, Any]) -> str:
-    what = f"{contract.model} as ONNX opset {contract.opset}"
+def _parity_line(result: dict[str, Any]) -> str:
+    if result["passed"] and result["runs"]:
+        return f"parity on {result['frames']} frames: largest difference {result['max_abs_difference']:.2g}"
     if result["passed"]:
-        return f"{what}; parity on {result['frames']} frames: largest difference {result['max_abs_difference']:.2g}"
-    failed = [f"  {r['file']}, batch {r['batch']}: {r['reason']}" for r in result["runs"] if not r["passed"]]
-    return "\n".join([f"{what}; PARITY FAILED on {result['frames']} frames, so the gate will refuse it", *failed])
+        return "parity waits for the engine that is built on the device"
+    failed = [
+        f"{r['target']}/{r['artifact']}, batch {r['batch']}: {r['reason']}" for r in result["runs"] if not r["passed"]
+    ]
+    return "\n  ".join([f"PARITY FAILED on {result['frames']} frames, so the gate will refuse it", *failed])
+
+
+def _cost_lines(targets: dict[str, Any]) -> list[str]:
+    return [
+        f"{target}/{name}: AP {it['AP']:.2f} of {it['float_AP']:.2f} on validation frames, "
+        f"{len(it['kept_in_float'])} layers kept in float"
+        for target, found in targets.items()
+        for name, it in found["fewer_bits"].items()
+    ]
 
 
 if __name__ == "__main__":

@@ -30,8 +30,7 @@ from pipeline.core.verdict import Line, Promotion, Verdict, conclude
 from pipeline.io.files import file_sha256, read_json, sha256, write_json
 from pipeline.io.frames import split_ids
 from pipeline.io.tables import read_annotations
-from pipeline.runtime.contract import Contract
-from pipeline.runtime.session import CONTRACT
+from pipeline.runtime.contract import CONTRACT, Contract
 from pipeline.services import ledger, tracking
 from pipeline.services.champion import Champion, keep, meet, read_benchmark
 

@@ -28,7 +28,11 @@ from pipeline.io.page import (
 )
 from pipeline.io.robustness_section import robustness
 from pipeline.io.sections import benchmark, calibration, drawn, errors, failures, label_issues, operating_point
+<<<<<<< HEAD
 from pipeline.io.select_section import selection
+=======
+from pipeline.io.verify_section import verification
+>>>>>>> e8974e1 (D)
 
 NOT_ASSESSABLE = "not assessable"
 PREVIEW = "training/preview.png"
@@ -225,7 +229,11 @@ def shipped(contract: Figures, parity: Figures) -> Section:
         )
         for run in parity["runs"]
     )
-    files = tuple((text(name), text(digest)) for name, digest in contract["files"].items())
+    files = tuple(
+        (text(name), text(file), text(digest))
+        for name, artifact in contract["artifacts"].items()
+        for file, digest in artifact["files"].items()
+    )
     made = {"weights": contract["weights"], "training data": contract["training_data"], **contract["producers"]}
     origins = tuple((text(name), text(value)) for name, value in made.items())
     tables = (
@@ -235,7 +243,7 @@ def shipped(contract: Figures, parity: Figures) -> Section:
             runs,
             parity.origin,
         ),
-        Table("Files that ship", ("File", "SHA-256"), files, contract.origin),
+        Table("Files that ship", ("Artifact", "File", "SHA-256"), files, contract.origin),
         Table("Where they come from", ("What", "Hash or version"), origins, contract.origin),
     )
     return Section("export", "Export", "What ships?", facts, tables=tables, source=contract.origin)
@@ -311,7 +319,12 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
             label_issues(reports.figures("evaluate/label_issues.json", "evaluate"), reports),
             selection(reports.figures("select/select.json", "select"), reports),
             shipped(models.figures("export/contract.json", "export"), models.figures("export/parity.json", "export")),
+<<<<<<< HEAD
             registry(register),
+=======
+            verification(reports.figures("verify/verify.json", "verify")),
+            registry(reports.figures("register.json", "register")),
+>>>>>>> e8974e1 (D)
         ),
     )
 

@@ -112,7 +112,11 @@ def files(camera: str) -> dict[str, Any]:
                 "letterbox": "centre", "fill": 114,
             },
             "output": {"boxes": "boxes", "scores": "scores", "score_floor": 0.01, "nms_iou": 0.6, "max_detections": 9},
-            "opset": 18, "files": {"model.onnx": "ab" * 32, "model-b1.onnx": "cd" * 32}, "weights": "ef" * 32,
+            "opset": 18, "target": "cpu", "default": "fp32",
+            "artifacts": {
+                "fp32": {"files": {"model.onnx": "ab" * 32}}, "fp32-b1": {"files": {"model-b1.onnx": "cd" * 32}},
+            },
+            "weights": "ef" * 32,
             "training_data": "01" * 32, "calibration": "", "producers": {"torch": "2.15.0", "onnx": "1.23.2"},
         },
         "models/export/parity.json": {
@@ -183,6 +187,7 @@ def files(camera: str) -> dict[str, Any]:
                 *[ISSUE | {"kind": "loose_box", "suspicion": 0.3, "index": n} for n in range(1000, 1020)],
             ],
         },
+<<<<<<< HEAD
         "reports/robustness/robustness.json": {
             "frames": 48, "objects": 46, "cameras": {camera: 48}, "seed": 0, "variants": 3,
             "plain": {"AP": 0.6, "AP50": 0.9, "class": {}}, "mPC": {"all": {"AP": 0.3, "AP50": 0.6, "class": {}}},
@@ -197,6 +202,17 @@ def files(camera: str) -> dict[str, Any]:
                 {"camera": camera, "clip": camera, "index": 77, "score": 0.5, "reason": "seen otherwise in the mirror",
                  "signals": {"uncertainty": 0.1, "disagreement": 0.9, "weakness": 0.2, "rarity": 0.3}},
             ],
+=======
+        "reports/verify/verify.json": {
+            "frames": 308, "objects": 412, "reference": {"AP": 0.57},
+            "limits": {"min_support": 50, "max_recall_drop": 0.02},
+            "artifacts": {
+                "cpu/int8": {
+                    "engine": "onnxruntime", "precision": "int8", "verified": False,
+                    "reasons": ["loses 3 points of AP"],
+                }
+            },
+>>>>>>> e8974e1 (D)
         },
         "reports/gate.json": {
             "verdict": "refuse", "strict": False, "reasons": ["class.vehicle.AP50: not measured"],

@@ -292,13 +292,53 @@ class RobustnessParams(Params):
         return self
 
 
+class Int8Params(Params):
+    """What integers may cost, and how that is measured."""
+
+    max_drop: float = Field(gt=0, le=100)  # AP points; layers stay in float until no more is lost
+    frames: int = Field(ge=1)  # of the validation split that AP is measured on, at most
+    sensitivity: tuple[Annotated[int, Field(ge=1)], ...]  # sizes of the calibration set to try, for export.json
+
+
 class ExportParams(Params):
     """Section `export`."""
 
+    targets: tuple[Literal["cpu", "intel", "nvidia"], ...] = Field(min_length=1)
     opset: int = Field(ge=17)
-    parity_frames: int = Field(ge=1)  # real frames on which ONNX and PyTorch must agree
+    parity_frames: int = Field(ge=1)  # real frames on which exported files and PyTorch must agree
+    golden_frames: int = Field(ge=1)  # pictures that travel with a model, with what is to be found in them
+    calibration_frames: int = Field(ge=1)  # of the training split that the ranges of integers are measured on
+    int8: Int8Params
     rtol: float = Field(gt=0)
     atol: float = Field(gt=0)
+
+
+class PrecisionLimits(Params):
+    """One share by precision of an artifact."""
+
+    fp32: float = Field(ge=0, le=1)
+    fp16: float = Field(ge=0, le=1)
+    bf16: float = Field(ge=0, le=1)
+    int8: float = Field(ge=0, le=1)
+
+
+class VerifyParams(Params):
+    """Section `verify`: what an artifact may lose against the trained model on the benchmark."""
+
+    frames: int = Field(ge=1)  # real frames on which raw heads are compared
+    rtol: float = Field(gt=0)
+    atol: float = Field(gt=0)  # of scores, and of boxes in shares of the input's sides
+    max_ap_drop: PrecisionLimits
+    min_ap_kept: PrecisionLimits  # share of the trained model's AP
+    max_recall_drop: float = Field(gt=0, lt=1)  # of a class, size bin or group
+    min_support: int = Field(ge=1)  # groups with fewer objects are told, and do not decide
+    latency_pictures: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _one_object_does_not_decide(self) -> Self:
+        if self.min_support * self.max_recall_drop < 1:
+            raise ValueError("min_support times max_recall_drop must be at least 1, else one object decides")
+        return self
 
 
 class Bounds(Params):
@@ -394,6 +434,7 @@ SECTIONS: dict[str, type[Params]] = {
     "evaluate": EvaluateParams,
     "robustness": RobustnessParams,
     "export": ExportParams,
+    "verify": VerifyParams,
     "gate": GateParams,
     "register": RegisterParams,
     "select": SelectParams,

@@ -2,11 +2,13 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.core.errors import DataError
+
+CONTRACT = "contract.json"
 
 
 class _Part(BaseModel):
@@ -59,8 +61,28 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 Knots = Annotated[tuple[tuple[Unit, Unit], ...], Field(max_length=32), AfterValidator(_rising)]
 
 
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=100)]  # no path leads out of the folder
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Artifact(_Part):
+    """One form in which the model ships: what runs it, and its files."""
+
+    engine: Literal["onnxruntime", "openvino", "tensorrt"]
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    batch: int = Field(ge=0)  # pictures in one run; 0 for any number
+    model: FileName  # the file that the engine opens
+    files: dict[FileName, Sha256]  # the model and its sidecars -> hash
+
+    @model_validator(mode="after")
+    def _holds_its_model(self) -> Self:
+        if self.model not in self.files:
+            raise ValueError(f"files must hold the model {self.model!r}, got {sorted(self.files)}")
+        return self
+
+
 class Contract(_Part):
-    """The whole contract. Hashes are SHA-256 in hex."""
+    """The whole contract of one target. Hashes are SHA-256 in hex."""
 
     model: str  # the architecture's name
     classes: tuple[str, ...]
@@ -70,11 +92,19 @@ class Contract(_Part):
     input: InputContract
     output: OutputContract
     opset: int
-    files: dict[str, str]  # file name beside the contract -> hash
+    target: str  # what it was exported for: cpu, intel, nvidia
+    artifacts: dict[str, Artifact]  # by name: fp32, int8 ...
+    default: str  # the artifact that runs where none is named
     weights: str  # hash of the trained weights
     training_data: str  # hash of the training frames' ids
     calibration: str  # hash of the calibration set; "" where nothing was quantised
     producers: dict[str, str]  # package -> version
+
+    @model_validator(mode="after")
+    def _holds_its_default(self) -> Self:
+        if self.default not in self.artifacts:
+            raise ValueError(f"default must be one of {sorted(self.artifacts)}, got {self.default!r}")
+        return self
 
     @classmethod
     def read(cls, path: Path) -> "Contract":

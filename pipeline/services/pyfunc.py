@@ -14,7 +14,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
-from pipeline.runtime.session import OnnxSession
+from pipeline.runtime.session import open_session
 
 COLUMNS = ("image", "label", "score", "confidence", "x1", "y1", "x2", "y2", "above_threshold")
 
@@ -23,8 +23,8 @@ class SightlineModel(PythonModel):
     """An exported detector behind MLflow's interface."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Find the export among the model's files."""
-        self._session = OnnxSession(Path(context.artifacts["export"]))
+        """Load the contract's default artifact among the model's files."""
+        self._session = open_session(Path(context.artifacts["export"]))
 
     def predict(self, model_input: np.ndarray) -> pd.DataFrame:  # type: ignore[override,type-arg]  # as MLflow has it
         """Detections from the contract's score floor up.

@@ -9,12 +9,20 @@ from pipeline.core.errors import DataError
 from pipeline.runtime.contract import Contract
 
 WriteExport = Callable[..., Path]
+ARTIFACT = {
+    "engine": "onnxruntime",
+    "precision": "fp32",
+    "batch": 0,
+    "model": "model.onnx",
+    "files": {"model.onnx": "ab" * 32},
+}
 
 
 def test_a_contract_survives_the_disk(write_export: WriteExport, tmp_path: Path) -> None:
     path = write_export(tmp_path) / "contract.json"
     contract = Contract.read(path)
     assert contract.classes == ("person", "vehicle")
+    assert {name: it.batch for name, it in contract.artifacts.items()} == {"fp32": 0, "fp32-b1": 1}
     path.write_text(json.dumps(contract.model_dump(mode="json")))
     assert Contract.read(path) == contract
 
@@ -32,6 +40,12 @@ def test_a_contract_survives_the_disk(write_export: WriteExport, tmp_path: Path)
         pytest.param({"confidence": {"person": [[0.4, 1.2]]}}, id="meaning above 1"),
         pytest.param({"confidence": {"person": [[i / 40, 0.5] for i in range(33)]}}, id="too many knots"),
         pytest.param({"evidence": {"person": {"rule": "F1"}}}, id="evidence without its size"),
+        pytest.param({"default": "int8"}, id="default that is no artifact"),
+        pytest.param({"artifacts": {}}, id="no artifact"),
+        pytest.param({"artifacts": {"fp32": ARTIFACT | {"model": "other.onnx"}}}, id="model without a hash"),
+        pytest.param({"artifacts": {"fp32": ARTIFACT | {"engine": "caffe"}}}, id="unknown engine"),
+        pytest.param({"artifacts": {"fp32": ARTIFACT | {"batch": -1}}}, id="negative batch"),
+        pytest.param({"artifacts": {"fp32": ARTIFACT | {"files": {"model.onnx": "ab"}}}}, id="hash that is none"),
     ],
 )
 def test_what_is_no_contract_is_refused(write_export: WriteExport, tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
-import hashlib
 import json
-import subprocess
-import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
-from pipeline.runtime.session import DYNAMIC, SINGLE, OnnxSession, Session
+from pipeline.runtime.session import open_session
+from tests.exports import artifact, brightness_graph
 
-ROOT = Path(__file__).parents[2]
 WriteExport = Callable[..., Path]
 
 
@@ -22,7 +20,7 @@ def grey(value: int, width: int = 32, height: int = 32) -> NDArray[np.uint8]:
 
 
 def test_detections_come_back_in_the_pixels_of_the_picture(write_export: WriteExport, tmp_path: Path) -> None:
-    session: Session = OnnxSession(write_export(tmp_path))
+    session = open_session(write_export(tmp_path))
     found = session.detect(grey(204, width=64, height=32))  # at half size, 8 rows of bars above it
     bright = (204 * 16 + 114 * 16) / 32 / 255
     assert found.labels.tolist() == [0, 1]
@@ -30,12 +28,12 @@ def test_detections_come_back_in_the_pixels_of_the_picture(write_export: WriteEx
     assert found.boxes.tolist() == [[16, 0, 48, 32]] * 2
 
 
-@pytest.mark.parametrize("file", [DYNAMIC, SINGLE])
+@pytest.mark.parametrize("artifact", ["fp32", "fp32-b1"])
 @pytest.mark.parametrize("threads", [0, 1])
 def test_a_batch_gives_what_each_picture_gives(
-    write_export: WriteExport, tmp_path: Path, file: str, threads: int
+    write_export: WriteExport, tmp_path: Path, artifact: str, threads: int
 ) -> None:
-    session = OnnxSession(write_export(tmp_path), file, threads)
+    session = open_session(write_export(tmp_path), artifact, threads)
     images = [grey(255), grey(10), grey(100, width=80, height=20)]
     for image, found in zip(images, session.detect_batch(images), strict=True):
         alone = session.detect(image)
@@ -45,40 +43,49 @@ def test_a_batch_gives_what_each_picture_gives(
 
 
 def test_only_what_reaches_the_score_floor_is_given(write_export: WriteExport, tmp_path: Path) -> None:
-    assert OnnxSession(write_export(tmp_path)).detect(grey(255)).labels.tolist() == [0]
+    assert open_session(write_export(tmp_path)).detect(grey(255)).labels.tolist() == [0]
 
 
 def test_scores_are_read_as_the_contract_says(write_export: WriteExport, tmp_path: Path) -> None:
-    session: Session = OnnxSession(write_export(tmp_path, confidence={"vehicle": [[0.0, 0.0], [1.0, 0.5]]}))
+    session = open_session(write_export(tmp_path, confidence={"vehicle": [[0.0, 0.0], [1.0, 0.5]]}))
     scores = np.array([0.8, 0.8], np.float32)
     assert session.calibrated(scores, np.array([0, 1])).tolist() == pytest.approx([0.8, 0.4])
 
 
 def test_no_picture_no_detections(write_export: WriteExport, tmp_path: Path) -> None:
-    assert OnnxSession(write_export(tmp_path)).detect_batch([]) == []
+    assert open_session(write_export(tmp_path)).detect_batch([]) == []
 
 
-def test_a_model_that_was_changed_is_refused(write_export: WriteExport, tmp_path: Path) -> None:
-    path = write_export(tmp_path) / DYNAMIC
-    path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(DataError, match="SHA-256 differs"):
-        OnnxSession(tmp_path).detect(grey(0))
-    assert len(OnnxSession(tmp_path, SINGLE).detect(grey(0))) == 1  # the other file is as it was
+def test_the_contract_says_what_runs_by_default(write_export: WriteExport, tmp_path: Path) -> None:
+    write_export(tmp_path, default="fp32-b1")
+    assert open_session(tmp_path).artifact == "fp32-b1"
+    assert open_session(tmp_path, "fp32").artifact == "fp32"
 
 
-def test_a_model_that_is_gone_or_not_named_is_refused(write_export: WriteExport, tmp_path: Path) -> None:
-    (write_export(tmp_path) / DYNAMIC).unlink()
-    with pytest.raises(DataError, match="does not exist, though its contract names it"):
-        OnnxSession(tmp_path).detect(grey(0))
-    with pytest.raises(DataError, match=r"names no file '\.\./model.onnx'"):
-        OnnxSession(tmp_path, "../model.onnx").detect(grey(0))
+def test_a_fixed_batch_is_filled_up(write_export: WriteExport, tmp_path: Path) -> None:
+    document = json.loads((write_export(tmp_path) / "contract.json").read_text())
+    (tmp_path / "model.onnx").write_bytes(brightness_graph(2).SerializeToString())
+    document["artifacts"]["fp32"] = artifact(tmp_path / "model.onnx", batch=2)
+    (tmp_path / "contract.json").write_text(json.dumps(document))
+    images = [grey(255), grey(255), grey(204)]
+    found = open_session(tmp_path).detect_batch(images)
+    assert [it.scores.tolist() for it in found] == [[1.0], [1.0], pytest.approx([0.8, 0.2], abs=1e-6)]
 
 
-def test_bytes_that_are_no_model_are_refused(write_export: WriteExport, tmp_path: Path) -> None:
-    write_export(tmp_path, files={DYNAMIC: hashlib.sha256(b"no model").hexdigest()})
-    (tmp_path / DYNAMIC).write_bytes(b"no model")
-    with pytest.raises(DataError, match="no model that ONNX Runtime can load"):
-        OnnxSession(tmp_path).detect(grey(0))
+def test_threads_share_a_session(write_export: WriteExport, tmp_path: Path) -> None:
+    session = open_session(write_export(tmp_path), streams=2)
+    seen: dict[int, set[float]] = {255: set(), 204: set()}
+
+    def look(value: int) -> None:
+        for _ in range(50):
+            seen[value].add(round(float(session.detect(grey(value)).scores[0]), 6))
+
+    workers = [threading.Thread(target=look, args=(value,)) for value in seen]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert seen == {255: {1.0}, 204: {0.8}}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,7 @@ def test_bytes_that_are_no_model_are_refused(write_export: WriteExport, tmp_path
     [
         pytest.param("input", {"width": 64}, "the contract says input", id="size"),
         pytest.param("input", {"name": "picture"}, "the contract says input", id="input name"),
+        pytest.param("artifacts", {"fp32": {"batch": 1}}, "the contract says input", id="batch"),
         pytest.param("output", {"boxes": "corners"}, r"outputs missing: \['corners'\]", id="output name"),
         pytest.param(
             "output", {"boxes": "scores", "scores": "boxes"}, "1 pictures of 2 classes gave", id="outputs swapped"
@@ -96,9 +104,11 @@ def test_a_contract_that_does_not_fit_its_model(
     write_export: WriteExport, tmp_path: Path, part: str, change: dict[str, Any], message: str
 ) -> None:
     document = json.loads((write_export(tmp_path) / "contract.json").read_text())
+    if part == "artifacts":
+        change = {name: document[part][name] | values for name, values in change.items()}
     (tmp_path / "contract.json").write_text(json.dumps(document | {part: document[part] | change}))
     with pytest.raises(DataError, match=message):
-        OnnxSession(tmp_path).detect(grey(0))
+        open_session(tmp_path).detect(grey(0))
 
 
 @pytest.mark.parametrize(
@@ -112,19 +122,4 @@ def test_a_contract_that_does_not_fit_its_model(
 )
 def test_what_is_no_picture(write_export: WriteExport, tmp_path: Path, image: NDArray[Any]) -> None:
     with pytest.raises(DataError, match="expected a picture"):
-        OnnxSession(write_export(tmp_path)).detect(image)
-
-
-def test_the_edge_carries_no_training_framework(write_export: WriteExport, tmp_path: Path) -> None:
-    write_export(tmp_path)
-    code = (
-        "import sys, numpy, pathlib\n"
-        "from pipeline.runtime.session import OnnxSession\n"
-        "session = OnnxSession(pathlib.Path(sys.argv[1]))\n"
-        "assert 'onnxruntime' not in sys.modules\n"
-        "session.detect(numpy.zeros((8, 8, 3), numpy.uint8))\n"
-        "print(sorted({'torch', 'mlflow', 'pyarrow', 'yaml'} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+        open_session(write_export(tmp_path)).detect(image)

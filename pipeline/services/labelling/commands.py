@@ -15,7 +15,8 @@ from pipeline.core.types import Frame
 from pipeline.io.files import file_sha256, read_json
 from pipeline.io.shards import ShardReader, by_id
 from pipeline.io.tables import read_frames, read_labelled
-from pipeline.runtime.session import DYNAMIC, OnnxSession
+from pipeline.runtime.contract import CONTRACT, Contract
+from pipeline.runtime.session import open_session
 from pipeline.services.label_studio import TOKEN, URL, Server
 from pipeline.services.labelling.local import HOME, Account, LocalServer, program, write_private
 from pipeline.services.labelling.push import Proposer, clip_items, frame_items, push, spread
@@ -113,8 +114,9 @@ def _proposer(predict: str | None, p: LabellingParams, folder: Path) -> Proposer
     else:
         given = Path(predict)
         export = given if given.is_dir() else given.parent
-        name = f"{OnnxSession(export).contract.model}-{file_sha256(export / 'contract.json')[:8]}"
-    session = OnnxSession(export, DYNAMIC if predict == CHAMPION or Path(predict).is_dir() else Path(predict).name)
+        name = f"{Contract.read(export / CONTRACT).model}-{file_sha256(export / CONTRACT)[:8]}"
+    artifact = "" if predict == CHAMPION or Path(predict).is_dir() else Path(predict).name
+    session = open_session(export, artifact)
     return Proposer(session, session.contract.classes, session.contract.thresholds, name)
 
 
