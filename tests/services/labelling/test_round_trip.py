@@ -206,7 +206,9 @@ def test_the_labelling_page_shows_the_predicted_boxes(site: Any, running: LocalS
 def _on_page(page: Any, boxes: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     """Boxes of a frame of `width` where the page shows them now: a panel that opens late moves and zooms them."""
     picture = page.locator("canvas[class^=overlay]").bounding_box()
-    return boxes * (picture["width"] / width) + np.tile([picture["x"], picture["y"]], 2)
+    corner = np.array([picture["x"], picture["y"]] * 2, np.float32)
+    scale = np.float32(picture["width"] / width)
+    return boxes * scale + corner
 
 
 def _redness(page: Any, boxes: NDArray[np.float32]) -> float:
