@@ -36,11 +36,9 @@ from pipeline.core.types import Frame, Sample, Split
 from pipeline.io import figures
 from pipeline.io.coco_eval import coco_scores
 from pipeline.io.files import whole_folder, write_bytes, write_json
-from pipeline.io.frames import find, pictures, truth_of
-from pipeline.io.shards import by_id
-from pipeline.io.tables import read_frames, write_detections
-from pipeline.modeling.predict import predict
-from pipeline.runtime.contract import OutputContract
+from pipeline.io.frames import labelled, pictures
+from pipeline.io.tables import write_detections
+from pipeline.modeling.predict import predict, rule_of
 from pipeline.runtime.postprocess import calibrated
 from pipeline.runtime.preprocess import letterbox
 from pipeline.vision.draw import caption, draw_boxes, encode_png, sheet
@@ -284,20 +282,11 @@ def write_diagnosis(folder: Path, why: Diagnosis, frames: Path, benchmark: Sampl
 def detect(args: Namespace, split: Split, p: EvaluateParams) -> Sample:
     """Read one split and run the detector on it. Raises DataError where a frame is not there."""
     classes, size = DataParams.load("data").classes, InputParams.load("input")
-    truths = truth_of(args.annotations, args.splits, split, classes)
-    known = by_id(read_frames(args.frames / "frames.parquet"))
-    frames = tuple(find(known, frame_id, args.frames) for frame_id in truths)
-    rule = OutputContract(
-        boxes="boxes",
-        scores="scores",
-        score_floor=p.score_floor,
-        nms_iou=p.nms_iou,
-        max_detections=p.max_detections,
-    )
-    items = pictures(args.frames, list(truths))
-    found = predict(args.weights, items, target=(size.width, size.height), rule=rule, batch_size=p.batch_size)
+    frames, truths = labelled(args.frames, args.annotations, args.splits, split, classes)
+    items = pictures(args.frames, [frame.frame_id for frame in frames])
+    found = predict(args.weights, items, target=(size.width, size.height), rule=rule_of(p), batch_size=p.batch_size)
     progress = tqdm(found, desc=f"evaluate {split}", total=len(frames), unit="frame")
-    return Sample(frames, tuple(truths.values()), tuple(detections for _, detections in progress), classes)
+    return Sample(frames, truths, tuple(detections for _, detections in progress), classes)
 
 
 def headline(values: Mapping[str, Any]) -> str:

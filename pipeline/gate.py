@@ -1,7 +1,7 @@
 """May this iteration be promoted?
 
-Reads the figures, groups and gaps of evaluate, the parity of the exported model with the trained one and, where there
-is one, the report of robustness. Writes the verdict to --out, with a line for every limit of section `gate`: what was
+Reads the figures, groups and gaps of evaluate, the parity of the exported model with the trained one, what verify says
+of each artifact and, where there is one, the report of robustness. Writes the verdict to --out, with a line for every limit of section `gate`: what was
 asked and measured, how sure that is, what it rests on, and the file that says so. A refusal is a result, not a failure:
 the stage ends well either way. Whether it is worse than the champion is for `register` to say, which knows that one.
 """
@@ -33,16 +33,18 @@ class Reports:
     groups: Figures
     comparisons: Figures
     parity: Figures
+    verified: Figures
     robustness: Figures | None  # None: it was not run
 
 
-def read_reports(evaluation: Folder, robustness: Folder, export: Folder) -> Reports:
+def read_reports(evaluation: Folder, robustness: Folder, export: Folder, verify: Folder) -> Reports:
     """Read them all. Raises DataError where one is broken, or one that every iteration has is missing."""
     return Reports(
         metrics=evaluation.figures("metrics.json", "evaluate"),
         groups=evaluation.figures("groups.json", "evaluate"),
         comparisons=evaluation.figures("comparisons.json", "evaluate"),
         parity=export.figures("parity.json", "export"),
+        verified=verify.figures("verify.json", "verify"),
         robustness=robustness.figures(ROBUSTNESS, "robustness") if robustness.holds(ROBUSTNESS) else None,
     )
 
@@ -51,6 +53,7 @@ def verdict(reports: Reports, p: GateParams) -> Verdict:
     """The verdict with a line a limit."""
     lines = [
         parity_line(reports.parity),
+        *artifact_lines(reports.verified),
         *(absolute_line(limit, reports.metrics, reports.groups) for limit in p.limits),
         *(line for floor in p.floors for line in floor_lines(floor, reports.groups)),
         *(gap_line(attribute, p.gaps, reports.comparisons) for attribute in p.gaps.of),
@@ -73,6 +76,31 @@ def parity_line(parity: Figures) -> Line:
         source=parity.origin,
         result=Result.HOLDS if passed else Result.FAILS,
         reason="" if passed else "the exported model does not give what the trained one gives",
+    )
+
+
+def artifact_lines(verified: Figures) -> Iterator[Line]:
+    """A line for every artifact. A target of which nothing ships fails by its default artifact."""
+    for target, it in verified["targets"].items():
+        for name, artifact in verified["artifacts"].items():
+            if name.partition("/")[0] == target:
+                last = not it["verified"] and name == f"{target}/{it['default']}"
+                yield _artifact(name, artifact, Result.FAILS if last else Result.WITHHELD, verified)
+
+
+def _artifact(name: str, it: Figures, refused: Result, verified: Figures) -> Line:
+    reasons = "; ".join(it["reasons"])
+    return Line(
+        limit=f"verify.{name}: AP lost",
+        figure=_number(it.get("drop_AP")),
+        min=None,
+        max=verified["limits"]["max_ap_drop"][it["precision"]],
+        low=_number(it.get("drop_AP_low")),
+        high=_number(it.get("drop_AP_high")),
+        evidence=_counts(verified, "objects", "frames"),
+        source=verified.origin,
+        result=refused if reasons else Result.HOLDS if it["verified"] is True else Result.NOT_ASSESSED,
+        reason=reasons or it["not_assessed"],
     )
 
 
@@ -192,14 +220,16 @@ def told(it: Verdict) -> str:
     held = sum(line.result == Result.HOLDS for line in it.lines)
     head = f"{it.verdict}; {held} of {len(it.lines)} limits hold"
     conditions = [f"not assessed: {condition}" for condition in it.conditions]
-    return "\n  ".join([head, *it.reasons, *conditions])
+    withheld = [f"withheld: {artifact}" for artifact in it.withheld]
+    return "\n  ".join([head, *it.reasons, *conditions, *withheld])
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage."""
-    args = stage_arguments(__doc__, "evaluation", "robustness", "export", "out").parse_args(argv)
+    args = stage_arguments(__doc__, "evaluation", "robustness", "export", "verify", "out").parse_args(argv)
     p = GateParams.load("gate")
-    reports = read_reports(Folder(args.evaluation), Folder(args.robustness), Folder(args.export))
+    folders = (Folder(path) for path in (args.evaluation, args.robustness, args.export, args.verify))
+    reports = read_reports(*folders)
     it = verdict(reports, p)
     write_json(args.out, it.model_dump(mode="json"))
     summary("gate", told(it))

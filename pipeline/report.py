@@ -28,11 +28,8 @@ from pipeline.io.page import (
 )
 from pipeline.io.robustness_section import robustness
 from pipeline.io.sections import benchmark, calibration, drawn, errors, failures, label_issues, operating_point
-<<<<<<< HEAD
 from pipeline.io.select_section import selection
-=======
 from pipeline.io.verify_section import verification
->>>>>>> e8974e1 (D)
 
 NOT_ASSESSABLE = "not assessable"
 PREVIEW = "training/preview.png"
@@ -210,18 +207,22 @@ def _chart(name: str, title: str, keys: Iterable[str], curves: list[Figures], or
     return Picture(f"{title} by epoch", f"{title}: {ends}", origin, svg=line_chart(name, drawn, "epoch", title.lower()))
 
 
-def shipped(contract: Figures, parity: Figures) -> Section:
-    """The exported files, and whether they give what the trained model gives."""
-    it = contract["input"]
+def shipped(models: Folder) -> Section:
+    """The exported files of every target, whether they give what the trained model gives, and what integers cost."""
+    parity, export = models.figures("export/parity.json", "export"), models.figures("export/export.json", "export")
+    contracts = {name: models.figures(f"export/{name}/contract.json", "export") for name in export["targets"]}
+    first = next(iter(contracts.values()))
+    it = first["input"]
     facts = (
-        ("Model", f"{contract['model']}, ONNX opset {contract['opset']}"),
+        ("Model", f"{first['model']}, ONNX opset {first['opset']}"),
         ("Input", f"{it['dtype']} {it['color']}, {it['width']} x {it['height']} px"),
         ("Parity", "holds" if parity["passed"] else "FAILED"),
         ("Frames compared", figure(parity["frames"])),
+        ("Frames that integers are calibrated on", figure(export["calibration"]["frames"])),
     )
     runs = tuple(
         (
-            text(run["file"]),
+            text(f"{run['target']}/{run['artifact']}"),
             number(run["batch"]),
             number(run["boxes"]),
             number(run["scores"]),
@@ -230,23 +231,44 @@ def shipped(contract: Figures, parity: Figures) -> Section:
         for run in parity["runs"]
     )
     files = tuple(
-        (text(name), text(file), text(digest))
+        (text(f"{target}/{name}"), text(file), text(digest))
+        for target, contract in contracts.items()
         for name, artifact in contract["artifacts"].items()
         for file, digest in artifact["files"].items()
     )
-    made = {"weights": contract["weights"], "training data": contract["training_data"], **contract["producers"]}
+    made = {"weights": first["weights"], "training data": first["training_data"]}
+    for contract in contracts.values():
+        made |= contract["producers"]
     origins = tuple((text(name), text(value)) for name, value in made.items())
     tables = (
         Table(
             f"Parity with PyTorch (tolerance {parity['rtol']:g} relative, {parity['atol']:g} absolute)",
-            ("File", "Batch", "Boxes differ by, px", "Scores differ by", "Detections"),
+            ("Artifact", "Batch", "Boxes differ by, px", "Scores differ by", "Detections"),
             runs,
             parity.origin,
         ),
-        Table("Files that ship", ("Artifact", "File", "SHA-256"), files, contract.origin),
-        Table("Where they come from", ("What", "Hash or version"), origins, contract.origin),
+        _fewer_bits(export),
+        Table("Files that ship", ("Artifact", "File", "SHA-256"), files, first.origin),
+        Table("Where they come from", ("What", "Hash or version"), origins, first.origin),
     )
-    return Section("export", "Export", "What ships?", facts, tables=tables, source=contract.origin)
+    return Section("export", "Export", "What ships?", facts, tables=tables, source=export.origin)
+
+
+def _fewer_bits(export: Figures) -> Table:
+    """What each artifact of fewer bits costs on the validation frames, and which layers stay float for it."""
+    rows = tuple(
+        (
+            text(f"{target}/{name}"),
+            number(it["float_AP"]),
+            number(it["AP"]),
+            text(", ".join(it["kept_in_float"]) or "none"),
+            text(", ".join(f"{count}: {lost:+.2f}" for count, lost in it.get("drop_by_calibration_frames", {}).items())),
+        )
+        for target, found in export["targets"].items()
+        for name, it in found["fewer_bits"].items()
+    )
+    header = ("Artifact", "AP in float", "AP", "Layers kept in float", "Points lost by calibration frames")
+    return Table("What fewer bits cost on validation frames (AP of 100)", header, rows, export.origin)
 
 
 def registry(register: Figures) -> Section:
@@ -318,13 +340,9 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
             failures(reports),
             label_issues(reports.figures("evaluate/label_issues.json", "evaluate"), reports),
             selection(reports.figures("select/select.json", "select"), reports),
-            shipped(models.figures("export/contract.json", "export"), models.figures("export/parity.json", "export")),
-<<<<<<< HEAD
-            registry(register),
-=======
+            shipped(models),
             verification(reports.figures("verify/verify.json", "verify")),
-            registry(reports.figures("register.json", "register")),
->>>>>>> e8974e1 (D)
+            registry(register),
         ),
     )
 

@@ -27,15 +27,14 @@ from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Detections, Frame, Split, Truth
 from pipeline.io.coco_eval import coco_scores
 from pipeline.io.files import read_json, whole_folder, write_bytes, write_json
-from pipeline.io.frames import find, pictures, truth_of
+from pipeline.io.frames import labelled, pictures
 from pipeline.io.images import decode
 from pipeline.io.robustness_figure import severity_curves
-from pipeline.io.shards import ShardReader, by_id
-from pipeline.io.tables import read_frames
+from pipeline.io.shards import ShardReader
 from pipeline.modeling.detector import Detector
 from pipeline.modeling.device import device, on_device, shared_cores
 from pipeline.modeling.patch import LEAST, Patch, Scene, random_patch, sides, train_patch, worn
-from pipeline.modeling.predict import candidates
+from pipeline.modeling.predict import candidates, rule_of
 from pipeline.modeling.zoo import load
 from pipeline.runtime.contract import OutputContract
 from pipeline.runtime.postprocess import select
@@ -339,23 +338,14 @@ def examples(frames: Path, frame: Frame, ways: Sequence[Variant], scores: Values
 
 def read_sample(args: Namespace, split: Split, classes: tuple[str, ...]) -> Sample:
     """The frames of one split with their truths. Raises DataError where a frame is not there."""
-    truths = truth_of(args.annotations, args.splits, split, classes)
-    known = by_id(read_frames(args.frames / "frames.parquet"))
-    return Sample(tuple(find(known, frame_id, args.frames) for frame_id in truths), tuple(truths.values()))
+    return Sample(*labelled(args.frames, args.annotations, args.splits, split, classes))
 
 
 def setting(path: Path = PARAMS) -> Setting:
     """What params.yaml says of input and output: as in `evaluate`, so that the plain figures can be compared."""
     p, size = EvaluateParams.load("evaluate", path), InputParams.load("input", path)
     workers = ComputeParams.load("compute", path).workers
-    rule = OutputContract(
-        boxes="boxes",
-        scores="scores",
-        score_floor=p.score_floor,
-        nms_iou=p.nms_iou,
-        max_detections=p.max_detections,
-    )
-    return Setting((size.width, size.height), rule, p.batch_size, p.match_iou, workers)
+    return Setting((size.width, size.height), rule_of(p), p.batch_size, p.match_iou, workers)
 
 
 def thresholds(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:

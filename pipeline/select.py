@@ -43,8 +43,8 @@ from pipeline.io.frames import pictures, truth_of
 from pipeline.io.tables import read_frames, read_labelled
 from pipeline.modeling.device import device, on_device
 from pipeline.modeling.features import View, views
+from pipeline.modeling.predict import rule_of
 from pipeline.modeling.zoo import load
-from pipeline.runtime.contract import OutputContract
 from pipeline.runtime.preprocess import letterbox
 from pipeline.vision.draw import caption, draw_boxes, encode_png, sheet
 
@@ -118,19 +118,12 @@ def pool_of(frames: Sequence[Frame], looked_at: set[str], splits: Mapping[str, S
 def detect(args: Namespace, pool: Pool) -> list[View]:
     """Every candidate as the detector sees it: the unlabelled ones, then the labelled ones."""
     p, size = EvaluateParams.load("evaluate"), InputParams.load("input")
-    rule = OutputContract(
-        boxes="boxes",
-        scores="scores",
-        score_floor=p.score_floor,
-        nms_iou=p.nms_iou,
-        max_detections=p.max_detections,
-    )
     ids = [frame.frame_id for frame in (*pool.unlabelled, *pool.labelled)]
     found = views(
         on_device(load(args.weights), device()),
         pictures(args.frames, ids),
         target=(size.width, size.height),
-        rule=rule,
+        rule=rule_of(p),
         batch_size=p.batch_size,
     )
     return list(tqdm(found, desc="select", total=len(ids), unit="frame"))
@@ -156,7 +149,7 @@ def judge(
     worst = {issue.frame_id: issue for issue in reversed(suspects)}
     judged = []
     for i, (frame, view) in enumerate(zip(frames, seen, strict=True)):
-        reported = _at_threshold(view.found, at)
+        reported = view.found.above(at)
         met = tuple(needs_of(frame, reported, classes, every))
         issue = worst.get(frame.frame_id)
         signals = {
@@ -167,11 +160,6 @@ def judge(
         }
         judged.append(Seen(frame, view, reported, met, signals, issue))
     return judged, embeddings
-
-
-def _at_threshold(found: Detections, at: Floats) -> Detections:
-    keep = found.scores >= at[found.labels]
-    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
 
 
 def reason(it: Seen, weights: Mapping[str, float], thresholds: Mapping[str, float]) -> str:

@@ -27,9 +27,9 @@ from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Detections, Sample, Split, Truth
 from pipeline.io.coco_eval import coco_scores
 from pipeline.io.files import file_sha256, read_json, write_json
-from pipeline.io.frames import find, pictures, truth_of
-from pipeline.io.shards import ShardReader, by_id
-from pipeline.io.tables import read_detections, read_frames
+from pipeline.io.frames import labelled, pictures
+from pipeline.io.shards import ShardReader
+from pipeline.io.tables import read_detections
 from pipeline.modeling.detector import Detector
 from pipeline.modeling.predict import candidates, predict_with
 from pipeline.modeling.zoo import load
@@ -73,14 +73,7 @@ def reference_of(
     """The trained model's side, measured as `evaluate` does."""
     near = overlaps(sample.truths, sample.found)
     matched, at50 = match_overlaps(near, e.match_iou), match_overlaps(near, 0.5)
-    drawn = levels(
-        [(frame.camera, frame.clip) for frame in sample.frames],
-        [frame.frame_id for frame in sample.frames],
-        [frame.timestamp_s for frame in sample.frames],
-        e.block_s,
-        e.resamples,
-        e.seed,
-    )
+    drawn = levels(sample.frames, e.block_s, e.resamples, e.seed)
     groups = every_group(sample.frames, sample.truths, matched, sample.classes, e.height_bins)
     evidence = Evidence(matched, at50, thresholds, drawn, e.min_support)
     scores = ap_scores(sample, sample.found)
@@ -124,7 +117,7 @@ def agreement(found: Sequence[Detections], reference: Reference) -> Values:
     """How alike detections at the operating point are: matched within a class, from IoU 0.5 on."""
     shared, moved, ours, theirs = [], [], 0, 0
     for one, other in zip(reference.sample.found, found, strict=True):
-        a, b = (_kept(it, reference.thresholds) for it in (one, other))
+        a, b = (it.above(reference.thresholds) for it in (one, other))
         matches = match(Truth(a.boxes, a.labels, np.zeros(len(a), np.bool_)), b, 0.5)
         both = matches.truth >= 0
         shared.append(matches.iou[both])
@@ -136,11 +129,6 @@ def agreement(found: Sequence[Detections], reference: Reference) -> Values:
         told |= {"mean_iou": float(iou.mean()), "least_iou": float(iou.min())}
         told |= {"mean_score_difference": float(score.mean()), "largest_score_difference": float(score.max())}
     return told
-
-
-def _kept(found: Detections, thresholds: NDArray[np.float64]) -> Detections:
-    seen = found.scores >= thresholds[found.labels]
-    return Detections(found.boxes[seen], found.scores[seen], found.labels[seen])
 
 
 def heads(session: Session, reference: Reference, p: VerifyParams) -> Values:
@@ -292,28 +280,28 @@ def verify(
         "files": dict(artifact.files),
     }
     try:
-        session, reasons = opened(folder, name, contract)
+        session, unseen = opened(folder, name, contract)
         told |= measure(session, images, reference, p)
-        reasons += judge(told, artifact.precision, p) + golden_reasons(folder, session)
+        reasons = judge(told, artifact.precision, p) + golden_reasons(folder, session)
     except SightlineError as error:
         print(f"verify: {folder.name}/{name}: {error}", file=sys.stderr, flush=True)
-        reasons = [f"could not be loaded or measured: {str(error).splitlines()[0]}"]
-    return told | {"verified": not reasons, "failures": len(reasons), "reasons": reasons}
+        reasons, unseen = [f"could not be loaded or measured: {str(error).splitlines()[0]}"], ""
+    return told | {"verified": not reasons and not unseen, "reasons": reasons, "not_assessed": unseen}
 
 
-def opened(folder: Path, name: str, contract: Contract) -> tuple[Session, list[str]]:
-    """A session of an artifact, and why it is not the one that ships.
+def opened(folder: Path, name: str, contract: Contract) -> tuple[Session, str]:
+    """A session of an artifact, and why it is not the one that ships; "" where it is.
 
     A TensorRT engine is built on its device. Without one the same graph runs on ONNX Runtime: its figures tell what
-    quantisation costs, and the artifact stays unverified.
+    quantisation costs, and may refuse the artifact, but do not verify it.
     """
     if contract.artifacts[name].engine != "tensorrt":
-        return open_session(folder, name), []
+        return open_session(folder, name), ""
     try:
-        return open_session(folder, name), []
+        return open_session(folder, name), ""
     except SightlineError as error:
         why = str(error).splitlines()[0]
-        return on_onnx_runtime(folder, name), [f"measured on ONNX Runtime, not on the engine that ships: {why}"]
+        return on_onnx_runtime(folder, name), f"measured on ONNX Runtime, not on the engine that ships: {why}"
 
 
 def golden_reasons(folder: Path, session: Session) -> list[str]:
@@ -366,13 +354,12 @@ def _processor() -> str:
 def read_reference(args: Namespace, e: EvaluateParams, p: VerifyParams) -> Reference:
     """The trained model's side of the comparison. Raises DataError where the benchmark holds no frame."""
     classes = DataParams.load("data").classes
-    truths = truth_of(args.annotations, args.splits, Split.BENCHMARK, classes)
-    if not truths:
+    frames, truths = labelled(args.frames, args.annotations, args.splits, Split.BENCHMARK, classes)
+    if not frames:
         raise DataError(f"{args.splits}: the benchmark split holds no frame; leave it a share in split.fractions")
-    known = by_id(read_frames(args.frames / "frames.parquet"))
-    frames = tuple(find(known, frame_id, args.frames) for frame_id in truths)
-    found = read_detections(args.evaluation / "detections.parquet", list(truths))
-    sample = Sample(frames, tuple(truths.values()), tuple(found[frame_id] for frame_id in truths), classes)
+    ids = [frame.frame_id for frame in frames]
+    found = read_detections(args.evaluation / "detections.parquet", ids)
+    sample = Sample(frames, truths, tuple(found[frame_id] for frame_id in ids), classes)
     chosen = [frames[i].frame_id for i in np.unique(np.linspace(0, len(frames) - 1, p.frames).astype(int))]
     images = [image for _, image in pictures(args.frames, chosen)]
     return reference_of(sample, thresholds(args.evaluation / "operating.json", classes), load(args.weights), images, e)
@@ -409,7 +396,6 @@ def report(args: Namespace, contracts: Mapping[str, Contract], reference: Refere
         "targets": {
             target: {
                 "default": contract.default,
-                "failures": artifacts[f"{target}/{contract.default}"]["failures"],
                 "verified": [name for name in contract.artifacts if artifacts[f"{target}/{name}"]["verified"]],
             }
             for target, contract in contracts.items()
@@ -449,8 +435,9 @@ def verdicts(result: Values) -> str:
     lines = []
     for name, it in result["artifacts"].items():
         drop = f", AP {100 * it['drop_AP']:+.2f} points lost" if "drop_AP" in it else ""
-        lines.append(f"{name}: {'verified' if it['verified'] else 'REFUSED'}{drop}")
-        lines += [f"  {reason}" for reason in it["reasons"]]
+        word = "verified" if it["verified"] else "REFUSED" if it["reasons"] else "not assessed"
+        lines.append(f"{name}: {word}{drop}")
+        lines += [f"  {reason}" for reason in (*it["reasons"], it["not_assessed"]) if reason]
     verified = sum(it["verified"] for it in result["artifacts"].values())
     return "\n  ".join([f"{verified} of {len(result['artifacts'])} artifacts are verified", *lines])
 

@@ -187,7 +187,6 @@ def files(camera: str) -> dict[str, Any]:
                 *[ISSUE | {"kind": "loose_box", "suspicion": 0.3, "index": n} for n in range(1000, 1020)],
             ],
         },
-<<<<<<< HEAD
         "reports/robustness/robustness.json": {
             "frames": 48, "objects": 46, "cameras": {camera: 48}, "seed": 0, "variants": 3,
             "plain": {"AP": 0.6, "AP50": 0.9, "class": {}}, "mPC": {"all": {"AP": 0.3, "AP50": 0.6, "class": {}}},
@@ -202,7 +201,7 @@ def files(camera: str) -> dict[str, Any]:
                 {"camera": camera, "clip": camera, "index": 77, "score": 0.5, "reason": "seen otherwise in the mirror",
                  "signals": {"uncertainty": 0.1, "disagreement": 0.9, "weakness": 0.2, "rarity": 0.3}},
             ],
-=======
+        },
         "reports/verify/verify.json": {
             "frames": 308, "objects": 412, "reference": {"AP": 0.57},
             "limits": {"min_support": 50, "max_recall_drop": 0.02},
@@ -212,7 +211,6 @@ def files(camera: str) -> dict[str, Any]:
                     "reasons": ["loses 3 points of AP"],
                 }
             },
->>>>>>> e8974e1 (D)
         },
         "reports/gate.json": {
             "verdict": "refuse", "strict": False, "reasons": ["class.vehicle.AP50: not measured"],

@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 from scipy.special import stdtrit
 
 from pipeline.core.statistics import MIN_CLUSTERS, wilson
+from pipeline.core.types import Frame
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -66,33 +67,26 @@ def resampling(unit: str, keys: Sequence[Hashable], resamples: int, seed: int) -
     return Resampling(unit, np.array([number[key] for key in keys], np.int64), counts)
 
 
-def levels(
-    places: Sequence[tuple[str, str]],
-    ids: Sequence[str],
-    times: Sequence[float | None],
-    block_s: float,
-    resamples: int,
-    seed: int,
-) -> tuple[Resampling, ...]:
+def levels(frames: Sequence[Frame], block_s: float, resamples: int, seed: int) -> tuple[Resampling, ...]:
     """Resamplings of a benchmark, the coarsest first: by camera x clip, then by time block, or image without a time.
 
     Clips of a camera are the right clusters, but a site may have one clip a camera. Then a clip is cut into blocks
     (Carlstein 1986, the block bootstrap); what they tell holds for these cameras at other times, for no other camera.
 
     Args:
-        places: camera and clip of each frame.
-        ids: frame id of each frame.
-        times: seconds from the start of the clip of each frame; None without a time.
+        frames: of the benchmark.
         block_s: length of a time block, seconds.
         resamples: how many.
         seed: of the draws.
     """
-    timed = any(time is not None for time in times)
+    clips: list[Hashable] = [(frame.camera, frame.clip) for frame in frames]
     fine: list[Hashable] = [
-        frame_id if time is None else (*place, math.floor(time / block_s))
-        for place, frame_id, time in zip(places, ids, times, strict=True)
+        frame.frame_id if time is None else (frame.camera, frame.clip, math.floor(time / block_s))
+        for frame in frames
+        for time in [frame.timestamp_s]
     ]
-    by_clip = [(CLIPS, list[Hashable](places))] if len(set(places)) >= MIN_CLUSTERS else []
+    by_clip = [(CLIPS, clips)] if len(set(clips)) >= MIN_CLUSTERS else []
+    timed = any(frame.timestamp_s is not None for frame in frames)
     named = [*by_clip, (BLOCKS if timed else IMAGES, fine)]
     return tuple(resampling(unit, keys, resamples, seed) for unit, keys in named)
 

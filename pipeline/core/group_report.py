@@ -39,14 +39,7 @@ def report_on(
         thresholds: (C,) operating threshold by class.
         p: section `evaluate`.
     """
-    drawn = levels(
-        [(frame.camera, frame.clip) for frame in frames],
-        [frame.frame_id for frame in frames],
-        [frame.timestamp_s for frame in frames],
-        p.block_s,
-        p.resamples,
-        p.seed,
-    )
+    drawn = levels(frames, p.block_s, p.resamples, p.seed)
     evidence = Evidence(*matches, thresholds, drawn, p.min_support)
     every = groups.every_group(frames, truths, matches[0], classes, p.height_bins)
     every += list(groups.slices(every, p.intersections))

@@ -131,6 +131,11 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def above(self, thresholds: NDArray[np.float64]) -> "Detections":
+        """Those that are reported: scores at or above the threshold (C,) of their class."""
+        kept = self.scores >= thresholds[self.labels]
+        return Detections(self.boxes[kept], self.scores[kept], self.labels[kept])
+
     @classmethod
     def empty(cls) -> "Detections":
         """No detection."""

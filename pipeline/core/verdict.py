@@ -4,6 +4,7 @@
 - It *holds* where the whole 95 % interval meets it, or the figure alone where it has no interval.
 - Else the evidence is too thin: it is *not assessed*. So a figure may fail a limit, but never pass it by luck, and
   what was never measured never passes.
+- An artifact that fails is *withheld*: it does not ship, and refuses nothing while another of its target ships.
 """
 
 import math
@@ -24,6 +25,7 @@ class Result(StrEnum):
     HOLDS = "holds"
     FAILS = "fails"
     NOT_ASSESSED = "not assessed"
+    WITHHELD = "withheld"  # an artifact that does not ship, where another of its target does
 
 
 class Promotion(StrEnum):
@@ -72,6 +74,7 @@ class Verdict(BaseModel):
     lines: tuple[Line, ...]
     reasons: tuple[str, ...]  # of a refusal
     conditions: tuple[str, ...]  # limits that the evidence is too thin to assess
+    withheld: tuple[str, ...]  # artifacts that do not ship
 
 
 def meets(value: float, asked: Bounds) -> bool:
@@ -133,6 +136,13 @@ def conclude(lines: Sequence[Line], *, strict: bool) -> Verdict:
             lines=tuple(lines),
             reasons=(*failed, *(thin if strict else ())),
             conditions=() if strict else thin,
+            withheld=told[Result.WITHHELD],
         )
-    verdict = Promotion.CONDITIONS if thin else Promotion.PROMOTE
-    return Verdict(verdict=verdict, strict=strict, lines=tuple(lines), reasons=(), conditions=thin)
+    return Verdict(
+        verdict=Promotion.CONDITIONS if thin else Promotion.PROMOTE,
+        strict=strict,
+        lines=tuple(lines),
+        reasons=(),
+        conditions=thin,
+        withheld=told[Result.WITHHELD],
+    )

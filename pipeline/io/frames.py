@@ -27,6 +27,15 @@ def truth_of(annotations: Path, splits: Path, split: Split, classes: tuple[str, 
     return {frame_id: Truth.of(found, classes) for frame_id, found in boxes.items()}
 
 
+def labelled(
+    frames: Path, annotations: Path, splits: Path, split: Split, classes: tuple[str, ...]
+) -> tuple[tuple[Frame, ...], tuple[Truth, ...]]:
+    """The frames of one split, and what is truly in each. Raises DataError where a frame is not there."""
+    truths = truth_of(annotations, splits, split, classes)
+    known = by_id(read_frames(frames / "frames.parquet"))
+    return tuple(find(known, frame_id, frames) for frame_id in truths), tuple(truths.values())
+
+
 def pictures(frames: Path, frame_ids: Sequence[str]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Decoded frames, (H, W, 3) uint8 RGB upright, one at a time in the order asked for.
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pipeline.io.documents import Figures
 from pipeline.io.page import Cell, Section, Table, figure, mark, number, text
 
-REFUSE, HOLDS, NOT_ASSESSED = "refuse", "holds", "not assessed"
+REFUSE, HOLDS, NOT_ASSESSED, WITHHELD = "refuse", "holds", "not assessed", "withheld"
 THIS = "this one"
 
 
@@ -29,13 +29,14 @@ def reasons(register: Figures) -> tuple[str, ...]:
 
 def conditions(gate: Figures, register: Figures) -> Section:
     """Every limit with its figure, how sure that is, what it rests on, and where it comes from."""
-    order = ("fails", NOT_ASSESSED, HOLDS)
+    order = ("fails", WITHHELD, NOT_ASSESSED, HOLDS)
     lines = sorted(_lines(gate, register), key=lambda it: order.index(it["result"]))
     header = ("Limit", "Asked", "Measured (95 %)", "Result", "Evidence, and where it is")
     table = Table("Limits of the gate", header, tuple(_cells(it) for it in lines), _origin(gate, register))
     rule = (
         "A limit fails where the figure does not meet it, and holds where its whole interval does; between them, and "
-        "where too little was seen, it is not assessed."
+        "where too little was seen, it is not assessed. An artifact that fails is withheld while another of its "
+        "target ships."
     )
     strict = f"What is not assessed {'refuses' if gate['strict'] else 'becomes a condition of'} the promotion."
     return Section("conditions", "Conditions", "May it be promoted?", (), (rule, strict), (table,))
@@ -74,7 +75,8 @@ def _measured(it: Figures) -> str:
 def _result(it: Figures) -> Cell:
     if it["result"] == NOT_ASSESSED:
         return Cell(f"{NOT_ASSESSED}: {it['reason']}", "quiet")
-    return mark(it["reason"] or it["result"], good=it["result"] == HOLDS)
+    reason = f"{WITHHELD}: {it['reason']}" if it["result"] == WITHHELD else it["reason"]
+    return mark(reason or it["result"], good=it["result"] == HOLDS)
 
 
 def with_conditions(preconditions: Section, gate: Figures, register: Figures) -> Section:

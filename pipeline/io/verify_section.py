@@ -37,7 +37,7 @@ def _verdicts(artifacts: Figures, origin: str) -> Table:
             _share(it.get("kept_AP")),
             number(it.get("heads", {}).get("boxes")),
             number(it.get("heads", {}).get("scores")),
-            mark("verified" if it["verified"] else f"refused: {'; '.join(it['reasons'])}", good=it["verified"]),
+            _verdict(it),
         )
         for name, it in artifacts.items()
     )
@@ -53,6 +53,12 @@ def _verdicts(artifacts: Figures, origin: str) -> Table:
         "Verdict",
     )
     return Table("Artifacts on the benchmark", header, rows, origin)
+
+
+def _verdict(it: Figures) -> Cell:
+    if it["reasons"]:
+        return mark(f"refused: {'; '.join(it['reasons'])}", good=False)
+    return mark("verified", good=True) if it["verified"] else Cell(f"not assessed: {it['not_assessed']}", "quiet")
 
 
 def _groups(artifacts: Figures, verified: Figures) -> tuple[Table, ...]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.core.params import EvaluateParams
 from pipeline.core.types import Detections
 from pipeline.modeling.detector import Detector, to_batch
 from pipeline.modeling.device import device, on_device
@@ -18,6 +19,17 @@ from pipeline.runtime.postprocess import select
 from pipeline.runtime.preprocess import letterbox
 
 Item = tuple[str, NDArray[np.uint8]]
+
+
+def rule_of(p: EvaluateParams) -> OutputContract:
+    """What becomes of the detector's boxes and scores, in the benchmark as on the edge: section `evaluate`."""
+    return OutputContract(
+        boxes="boxes",
+        scores="scores",
+        score_floor=p.score_floor,
+        nms_iou=p.nms_iou,
+        max_detections=p.max_detections,
+    )
 
 
 def predict(

@@ -19,9 +19,8 @@ from pipeline.core.params import Bounds, EvaluateParams
 from pipeline.core.types import Detections, Sample, Split
 from pipeline.core.verdict import Line, Measured, judge, meets
 from pipeline.io.files import read_json
-from pipeline.io.frames import find, truth_of
-from pipeline.io.shards import by_id
-from pipeline.io.tables import read_detections, read_frames
+from pipeline.io.frames import labelled
+from pipeline.io.tables import read_detections
 from pipeline.services import tracking
 
 if TYPE_CHECKING:
@@ -52,11 +51,10 @@ class Kept:
 
 def read_benchmark(data: Path, evaluation: Path, classes: tuple[str, ...]) -> Sample:
     """The benchmark, and what the detector found there. Raises DataError where a file is missing or broken."""
-    truths = truth_of(data / "annotations", data / "splits", Split.BENCHMARK, classes)
-    known = by_id(read_frames(data / "frames" / "frames.parquet"))
-    frames = tuple(find(known, frame_id, data / "frames") for frame_id in truths)
-    found = read_detections(evaluation / "detections.parquet", list(truths))
-    return Sample(frames, tuple(truths.values()), tuple(found[it] for it in truths), classes)
+    frames, truths = labelled(data / "frames", data / "annotations", data / "splits", Split.BENCHMARK, classes)
+    ids = [frame.frame_id for frame in frames]
+    found = read_detections(evaluation / "detections.parquet", ids)
+    return Sample(frames, truths, tuple(found[frame_id] for frame_id in ids), classes)
 
 
 def keep(client: "MlflowClient", run_id: str, sample: Sample) -> None:
@@ -116,14 +114,7 @@ def compare(sample: Sample, theirs: Kept, p: EvaluateParams) -> tuple[Difference
     """The difference in AP on the frames that both were measured on, and how many these are."""
     shared = [i for i, frame in enumerate(sample.frames) if frame.frame_id in theirs.found]
     frames = [sample.frames[i] for i in shared]
-    drawn = levels(
-        [(frame.camera, frame.clip) for frame in frames],
-        [frame.frame_id for frame in frames],
-        [frame.timestamp_s for frame in frames],
-        p.block_s,
-        p.resamples,
-        p.seed,
-    )
+    drawn = levels(frames, p.block_s, p.resamples, p.seed)
     ours: Sequence[Detections] = [sample.found[i] for i in shared]
     other = [theirs.found[frame.frame_id] for frame in frames]
     return difference([sample.truths[i] for i in shared], ours, other, drawn), len(frames)

@@ -7,6 +7,7 @@ from scipy.stats import t as student
 from benchmarks import groups as simulation
 from pipeline.core import bootstrap
 from pipeline.core.metrics import coco_precision
+from pipeline.core.types import Frame
 
 
 def test_a_resample_draws_as_many_clusters_as_there_are_and_the_same_again() -> None:
@@ -43,9 +44,12 @@ def test_sums_count_rows_or_add_values_by_cluster() -> None:
 def test_clusters_are_clips_or_else_blocks_or_images(
     clips: int, times: list[float | None], units: list[str], clusters: list[int]
 ) -> None:
-    places = [("hall", f"clip {i}") for i in range(clips) for _ in times]
-    ids = [str(i) for i in range(len(places))]
-    drawn = bootstrap.levels(places, ids, times * clips, 5.0, 200, 0)
+    frames = [
+        Frame(f"{i}-{k}", "hall", f"clip {i}", k, time, 10, 10, "x")
+        for i in range(clips)
+        for k, time in enumerate(times)
+    ]
+    drawn = bootstrap.levels(frames, 5.0, 200, 0)
     assert [it.unit for it in drawn] == units
     assert [len(it.counts) for it in drawn] == clusters
 

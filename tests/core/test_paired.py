@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.bootstrap import Resampling, levels
 from pipeline.core.paired import average_precision, difference
-from pipeline.core.types import Detections, Truth
+from pipeline.core.types import Detections, Frame, Truth
 from tests import pycoco
 
 SIDE = 20.0
@@ -35,8 +35,10 @@ def detector(rng: np.random.Generator, truths: list[Truth], recalls: NDArray[np.
 
 
 def by_clip(clips: int, frames: int, resamples: int = 400) -> tuple[Resampling, ...]:
-    places = [("hall", f"{clip}") for clip in range(clips) for _ in range(frames)]
-    return levels(places, [str(i) for i in range(len(places))], [None] * len(places), 5.0, resamples, 0)
+    every = [
+        Frame(f"{clip}-{i}", "hall", f"{clip}", i, None, 10, 10, "x") for clip in range(clips) for i in range(frames)
+    ]
+    return levels(every, 5.0, resamples, 0)
 
 
 def jittered(rng: np.random.Generator, truths: list[Truth]) -> list[Detections]:

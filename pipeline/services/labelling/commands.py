@@ -15,8 +15,8 @@ from pipeline.core.types import Frame
 from pipeline.io.files import file_sha256, read_json
 from pipeline.io.shards import ShardReader, by_id
 from pipeline.io.tables import read_frames, read_labelled
-from pipeline.runtime.contract import CONTRACT, Contract
-from pipeline.runtime.session import open_session
+from pipeline.runtime.contract import CONTRACT
+from pipeline.runtime.session import Session, open_session
 from pipeline.services.label_studio import TOKEN, URL, Server
 from pipeline.services.labelling.local import HOME, Account, LocalServer, program, write_private
 from pipeline.services.labelling.push import Proposer, clip_items, frame_items, push, spread
@@ -70,23 +70,22 @@ def push_command(args: argparse.Namespace) -> None:
             _review(server, p, frames, reader, args.review)
             return
         proposer = _proposer(args.predict, p, Path(folder))
-        items = _items(args, p, frames, reader)
+        items = _clips(frames) if p.template == "video" else _frames(_chosen(args, frames), reader)
         new, before = push(server, p, items, proposer, args.budget)
     summary("labels", f"{new} tasks added to {p.project!r}, {before} were there before")
 
 
-def _items(
-    args: argparse.Namespace, p: LabellingParams, frames: Sequence[Frame], reader: ShardReader
-) -> Sequence[Item]:
+def _clips(frames: Sequence[Frame]) -> list[Item]:
     data = DataParams.load("data")
-    video = data.format == "video"
-    if p.template == "video":
-        if not video:
-            raise ConfigError(f"labelling.template=video needs clips, but data.format is {data.format}")
-        from pipeline.io.video import frame_rate  # noqa: PLC0415 - opens FFmpeg's libraries
+    if data.format != "video":
+        raise ConfigError(f"labelling.template=video needs clips, but data.format is {data.format}")
+    from pipeline.io.video import frame_rate  # noqa: PLC0415 - opens FFmpeg's libraries
 
-        return clip_items(frames, Path(data.path), frame_rate)
-    return frame_items(_chosen(args, frames), reader, video=video)
+    return clip_items(frames, Path(data.path), frame_rate)
+
+
+def _frames(frames: Sequence[Frame], reader: ShardReader) -> list[Item]:
+    return frame_items(frames, reader, video=DataParams.load("data").format == "video")
 
 
 def _chosen(args: argparse.Namespace, frames: Sequence[Frame]) -> Sequence[Frame]:
@@ -110,22 +109,24 @@ def _proposer(predict: str | None, p: LabellingParams, folder: Path) -> Proposer
     if predict == CHAMPION:
         model = RegisterParams.load("register").model
         version, export = exported_model(model, CHAMPION, folder)
-        name = f"{model}-v{version}"
-    else:
-        given = Path(predict)
-        export = given if given.is_dir() else given.parent
-        name = f"{Contract.read(export / CONTRACT).model}-{file_sha256(export / CONTRACT)[:8]}"
-    artifact = "" if predict == CHAMPION or Path(predict).is_dir() else Path(predict).name
+        return _proposing(open_session(export), f"{model}-v{version}")
+    given = Path(predict)
+    export, artifact = (given, "") if given.is_dir() else (given.parent, given.name)
     session = open_session(export, artifact)
-    return Proposer(session, session.contract.classes, session.contract.thresholds, name)
+    return _proposing(session, f"{session.contract.model}-{file_sha256(export / CONTRACT)[:8]}")
+
+
+def _proposing(session: Session, version: str) -> Proposer:
+    return Proposer(session, session.contract.classes, session.contract.thresholds, version)
 
 
 def _review(server: Server, p: LabellingParams, frames: Sequence[Frame], reader: ShardReader, count: int) -> None:
+    if p.template == "video":
+        raise ConfigError("--review shows boxes on frames; for clips set labelling.template=image")
     issues = read_json(ISSUES)["issues"]
     chosen = list(dict.fromkeys(issue["frame_id"] for issue in issues))[:count]
     known = by_id(list(frames))
-    video = DataParams.load("data").format == "video"
-    items = {i.key: i for i in frame_items([known[key] for key in chosen if key in known], reader, video=video)}
+    items = {item.key: item for item in _frames([known[key] for key in chosen if key in known], reader)}
     version = f"{p.project}-review"
     marked, before = review(server, p, [issue for issue in issues if issue["frame_id"] in items], items, version)
     summary("labels", f"{marked} tasks of {p.project!r} marked for review, {before} were so before; filter by `review`")
@@ -176,9 +177,13 @@ def serve_command(args: argparse.Namespace) -> None:
         project = server.project(p.project)
         if not next(server.tasks(project, "id"), None):
             with ShardReader(FRAMES) as reader, TemporaryDirectory() as folder:
-                proposer = _proposer(CHAMPION, p, Path(folder))
-                frames = spread(read_frames(FRAMES / "frames.parquet"), args.budget)
-                push(server, p, frame_items(frames, reader, video=DataParams.load("data").format == "video"), proposer)
+                frames = read_frames(FRAMES / "frames.parquet")
+                if p.template == "video":
+                    push(server, p, _clips(frames), None, args.budget)
+                else:
+                    usable = list(by_id(frames).values())
+                    proposer = _proposer(CHAMPION, p, Path(folder))
+                    push(server, p, _frames(spread(usable, args.budget), reader), proposer)
         summary("labels", f"{running.url}/projects/{project.id} as {account.email}, password {account.password}")
         with suppress(KeyboardInterrupt):
             signal.pause()

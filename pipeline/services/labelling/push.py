@@ -41,15 +41,11 @@ class Proposer:
 
     def propose(self, images: Sequence[NDArray[np.uint8]]) -> list[Json]:
         """One prediction a picture."""
+        limits = np.array([self.thresholds[name] for name in self.classes])
         return [
-            prediction(self._kept(found), self.classes, (image.shape[1], image.shape[0]), self.version)
+            prediction(found.above(limits), self.classes, (image.shape[1], image.shape[0]), self.version)
             for image, found in zip(images, self.detector.detect_batch(images), strict=True)
         ]
-
-    def _kept(self, found: Detections) -> Detections:
-        limits = np.array([self.thresholds[name] for name in self.classes], np.float32)
-        keep = found.scores >= limits[found.labels]
-        return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
 
 
 def frame_items(frames: Iterable[Frame], reader: ShardReader, *, video: bool) -> list[Item]:

@@ -10,7 +10,7 @@ from pipeline.core.agreement import agreement
 from pipeline.core.params import LabellingParams
 from pipeline.core.types import Annotation
 from pipeline.io.formats.label_studio import from_label_studio
-from pipeline.io.formats.record import Task, Version
+from pipeline.io.formats.record import Task
 from pipeline.services.label_studio import Project, Server
 from pipeline.services.labelling.review import REVIEW
 from pipeline.services.labelling.snapshot import CHUNK, changed_since
@@ -76,12 +76,8 @@ def _boxes(task: Task) -> list[list[Annotation]]:
     """Each annotator's boxes in fractions of the picture: IoU is the same as in pixels."""
     return [
         [Annotation(task.id, r.label, r.x, r.y, r.width, r.height, r.ignore) for r in version.regions]
-        for version in _people(task.versions)
+        for version in task.versions
     ]
-
-
-def _people(versions: Iterable[Version]) -> list[Version]:
-    return [version for version in versions if not version.ground_truth]
 
 
 def _snapshot(server: Server, project: Project, tasks: Sequence[Listed], snapshot: Path) -> str:

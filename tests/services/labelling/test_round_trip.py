@@ -200,9 +200,15 @@ def test_the_labelling_page_shows_the_predicted_boxes(site: Any, running: LocalS
     page.goto(f"{running.url}/projects/{site.server.project(site.p.project).id}/data?task={task['id']}")
     page.wait_for_selector(".lsf-tree__node_type_rectangleregion")
     assert page.locator(".lsf-tree__node_type_rectangleregion").count() == 2
-    picture = page.locator("canvas[class^=overlay]").bounding_box()  # as wide as the picture, zoomed as it is
-    scale = picture["width"] / frame.width
-    _until(lambda: _redness(page, boxes * scale + np.tile([picture["x"], picture["y"]], 2)) > 0.9)
+    _until(lambda: _redness(page, _on_page(page, boxes, frame.width)) > 0.9)
+
+
+def _on_page(page: Any, boxes: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Boxes of a frame of `width` where the page shows them now: a panel that opens late moves and zooms them."""
+    picture = page.locator("canvas[class^=overlay]").bounding_box()
+    corner = np.array([picture["x"], picture["y"]] * 2, np.float32)
+    scale = np.float32(picture["width"] / width)
+    return boxes * scale + corner
 
 
 def _redness(page: Any, boxes: NDArray[np.float32]) -> float:
