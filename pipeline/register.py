@@ -1,8 +1,9 @@
 """Which version is the champion?
 
-Reads the gate's verdict, the reports, the training and the export of one iteration. Keeps them in MLflow as one run and
-one model version. Writes the decision to --out: the verdict with the comparison that only the registry can make, which
-aliases the version got, and why; and the ledger of all iterations up to this one to --ledger.
+Reads the gate's verdict, the reports, the training, the export and its verification of one iteration. Keeps them in
+MLflow as one run and one model version, which runs what was verified. Writes the decision to --out: the verdict with
+the comparison that only the registry can make, which aliases the version got, and why; and the ledger of all iterations
+up to this one to --ledger.
 
 `challenger` is always the latest version. `champion` moves to it when nothing refuses it, the paired comparison with
 the champion on the same frames included. Measured on different frames two APs say nothing about each other: then the
@@ -12,6 +13,7 @@ champion stays until a person moves the alias. The same iteration twice is one v
 import json
 import math
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +25,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.core.config import read_params
 from pipeline.core.errors import DataError, SightlineError
 from pipeline.core.metrics import flatten
-from pipeline.core.params import EvaluateParams, GateParams, RegisterParams
+from pipeline.core.params import EvaluateParams, ExportParams, GateParams, RegisterParams
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Sample, Split
 from pipeline.core.verdict import Line, Promotion, Verdict, conclude
-from pipeline.io.files import file_sha256, read_json, sha256, write_json
+from pipeline.io.files import file_sha256, read_json, sha256, write_bytes, write_json
 from pipeline.io.frames import split_ids
 from pipeline.io.tables import read_annotations
 from pipeline.runtime.contract import CONTRACT, Contract
+from pipeline.runtime.files import read_model, read_plain
+from pipeline.runtime.golden import GOLDEN
 from pipeline.services import ledger, tracking
+from pipeline.services.bundling import shipped
 from pipeline.services.champion import Champion, keep, meet, read_benchmark
 
 if TYPE_CHECKING:
@@ -43,8 +48,9 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 DECISION = "sightline.decision"  # tag: what register.json says
 REPLACES = "sightline.replaces"  # tag: the champion's version when the decision was taken
 CONDITIONS = "sightline.conditions"  # tag: JSON list of the limits that could not be assessed
+WITHHELD = "sightline.withheld"  # tag: JSON list of the artifacts that do not ship
 AP = "sightline.AP"  # tag
-ROBUSTNESS = "robustness.json"
+ROBUSTNESS, VERIFIED, LATENCY = "robustness.json", "verify.json", "latency.json"
 DATA_REPORTS = ("frames", "annotations", "splits", "training")
 MAX_REPORT = 5_000_000  # bytes; annotations for other tools are no report
 
@@ -61,6 +67,7 @@ class Decision(BaseModel):
     verdict: Promotion  # over the gate's lines and the comparison
     reasons: tuple[str, ...]  # of a refusal
     conditions: tuple[str, ...]  # limits that the evidence is too thin to assess
+    withheld: tuple[str, ...]  # artifacts that do not ship
     AP: float | None
     met: Champion | None  # None where there was no champion
     comparison: Line | None  # the verdict's line on it
@@ -78,6 +85,8 @@ class Iteration:
     robustness: Path
     train: Path
     export: Path
+    target: str  # the one that MLflow's model is of: the first of export.targets
+    verify: Path
     data: Path
     params: dict[str, Any]
     metrics: dict[str, float]
@@ -93,13 +102,16 @@ class Iteration:
         return self.metrics.get("AP")
 
 
-def read_iteration(gate: Path, evaluation: Path, robustness: Path, train: Path, export: Path, data: Path) -> Iteration:
+def read_iteration(
+    gate: Path, evaluation: Path, robustness: Path, train: Path, export: Path, verify: Path, data: Path
+) -> Iteration:
     """Read and check everything before MLflow gets anything.
 
     Raises:
         DataError: a file is missing or broken, or the export is of other weights.
     """
-    contract = Contract.read(export / CONTRACT)
+    target = ExportParams.load("export").targets[0]
+    contract = Contract.read(export / target / CONTRACT)
     weights = _hash(train / "best.safetensors")
     if weights != contract.weights:
         raise DataError(f"{export} was not made of the weights in {train}; run: dvc repro export")
@@ -108,7 +120,7 @@ def read_iteration(gate: Path, evaluation: Path, robustness: Path, train: Path, 
     benchmark = benchmark_hash(data, contract.classes)
     reports = [gate, evaluation / "metrics.json", evaluation / "groups.json"]
     optional = [path for path in (robustness / ROBUSTNESS,) if path.exists()]
-    files = [*reports, *optional, export / CONTRACT, export / "parity.json"]
+    files = [*reports, *optional, *sorted(export.glob(f"*/{CONTRACT}")), export / "parity.json", verify / VERIFIED]
     parts = [*map(_hash, files), benchmark, json.dumps(params, sort_keys=True)]
     return Iteration(
         gate=gate,
@@ -116,9 +128,14 @@ def read_iteration(gate: Path, evaluation: Path, robustness: Path, train: Path, 
         robustness=robustness,
         train=train,
         export=export,
+        target=target,
+        verify=verify,
         data=data,
         params=params,
-        metrics=numbers(_mapping(evaluation / "metrics.json")) | numbers({"robustness": _under_corruption(robustness)}),
+        metrics=numbers(
+            _mapping(evaluation / "metrics.json")
+            | {"robustness": _under_corruption(robustness), "verify": _artifacts(verify)}
+        ),
         verdict=_verdict(gate),
         sample=read_benchmark(data, evaluation, contract.classes),
         contract=contract,
@@ -133,6 +150,16 @@ def _under_corruption(robustness: Path) -> dict[str, Any]:
         return {}
     scores = _mapping(robustness / ROBUSTNESS)
     return {name: scores[name] for name in ("mPC", "rPC") if name in scores}
+
+
+def _artifacts(verify: Path) -> dict[str, Any]:
+    """AP of each artifact and what it lost, and how fast it was where that was measured."""
+    latency = _mapping(verify / LATENCY)["artifacts"] if (verify / LATENCY).exists() else {}
+    return {
+        name: {key: it[key] for key in ("AP", "drop_AP") if key in it}
+        | {key: latency[name][key] for key in ("milliseconds", "bytes") if key in latency.get(name, {})}
+        for name, it in _mapping(verify / VERIFIED)["artifacts"].items()
+    }
 
 
 def _verdict(path: Path) -> Verdict:
@@ -214,6 +241,7 @@ def decide(iteration: Iteration, met: Champion | None, line: Line | None, p: Reg
         verdict=verdict.verdict,
         reasons=verdict.reasons,
         conditions=verdict.conditions,
+        withheld=verdict.withheld,
         AP=iteration.average_precision,
         met=met,
         comparison=line,
@@ -248,11 +276,10 @@ def register(
         decision = decide(iteration, met, line, p)
         mlrun = log_run(client, iteration, decision, p)
         # The tags come with the version: killed after this line, the stage goes on from them.
-        version = tracking.add_version(
-            tracking.log_model(mlrun.info.run_id, iteration.export),
-            p.model,
-            version_tags(iteration, decision, current),
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            model = write_model(Path(folder), iteration)
+            uri = tracking.log_model(mlrun.info.run_id, model)
+        version = tracking.add_version(uri, p.model, version_tags(iteration, decision, current))
         client.set_tag(mlrun.info.run_id, tracking.REGISTERED, str(version.version))
     decision = recorded(version)
     number = str(version.version)
@@ -264,10 +291,27 @@ def register(
     return decision, version
 
 
+def write_model(folder: Path, iteration: Iteration) -> Path:
+    """Write what MLflow's model runs: the verified artifacts of its target, or all where none is and none is promoted.
+
+    Raises:
+        DataError: verify.json is about other files.
+    """
+    source, verified = iteration.export / iteration.target, _mapping(iteration.verify / VERIFIED)
+    none = not verified["targets"][iteration.target]["verified"]
+    contract = shipped(iteration.contract, verified, unverified=none)
+    files = {file: data for name in contract.artifacts for file, data in read_model(source, name).data.items()}
+    for name, data in {**files, GOLDEN: read_plain(source / GOLDEN)}.items():
+        write_bytes(folder / name, data)
+    write_json(folder / CONTRACT, contract.model_dump(mode="json"))
+    return folder
+
+
 def version_tags(iteration: Iteration, decision: Decision, replaces: "ModelVersion | None") -> dict[str, str]:
     """What a version says of itself."""
     measured = {} if iteration.average_precision is None else {AP: repr(iteration.average_precision)}
     conditions = {CONDITIONS: json.dumps(decision.conditions)} if decision.conditions else {}
+    withheld = {WITHHELD: json.dumps(decision.withheld)} if decision.withheld else {}
     return {
         tracking.ITERATION: iteration.fingerprint,
         tracking.WEIGHTS: iteration.contract.weights,
@@ -276,6 +320,7 @@ def version_tags(iteration: Iteration, decision: Decision, replaces: "ModelVersi
         REPLACES: _number(replaces),
         tracking.VERDICT: decision.verdict,
         **conditions,
+        **withheld,
         **measured,
     }
 
@@ -401,7 +446,9 @@ def log_files(client: "MlflowClient", run_id: str, iteration: Iteration) -> None
     files = {
         "": [iteration.gate],
         "train": [iteration.train / name for name in ("curves.jsonl", "train.json")],
-        "export": [iteration.export / name for name in (CONTRACT, "parity.json")],
+        "export": [iteration.export / name for name in ("parity.json", "export.json")],
+        **{f"export/{path.parent.name}": [path] for path in sorted(iteration.export.glob(f"*/{CONTRACT}"))},
+        "verify": [path for name in (VERIFIED, LATENCY) if (path := iteration.verify / name).exists()],
         "data": [path for path in reports if path.stat().st_size <= MAX_REPORT],
     }
     for folder, paths in files.items():
@@ -411,10 +458,12 @@ def log_files(client: "MlflowClient", run_id: str, iteration: Iteration) -> None
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage."""
-    names = ("gate", "evaluation", "robustness", "train", "export", "data", "ledger", "out")
+    names = ("gate", "evaluation", "robustness", "train", "export", "verify", "data", "ledger", "out")
     args = stage_arguments(__doc__, *names).parse_args(argv)
     p, g, e = RegisterParams.load("register"), GateParams.load("gate"), EvaluateParams.load("evaluate")
-    iteration = read_iteration(args.gate, args.evaluation, args.robustness, args.train, args.export, args.data)
+    iteration = read_iteration(
+        args.gate, args.evaluation, args.robustness, args.train, args.export, args.verify, args.data
+    )
     with tracking.reachable():
         client = tracking.connect()
         decision, version = register(client, iteration, p, g, e)

@@ -262,7 +262,9 @@ def _fewer_bits(export: Figures) -> Table:
             number(it["float_AP"]),
             number(it["AP"]),
             text(", ".join(it["kept_in_float"]) or "none"),
-            text(", ".join(f"{count}: {lost:+.2f}" for count, lost in it.get("drop_by_calibration_frames", {}).items())),
+            text(
+                ", ".join(f"{count}: {lost:+.2f}" for count, lost in it.get("drop_by_calibration_frames", {}).items())
+            ),
         )
         for target, found in export["targets"].items()
         for name, it in found["fewer_bits"].items()

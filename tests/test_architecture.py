@@ -22,7 +22,8 @@ NO_STAGE = {"__init__", "cli"}
 USED_WITHOUT_IMPORT = {  # what reaches a stage's output another way
     "report": ["pipeline/io/templates/*.html"],
     "robustness": ["pipeline/vision/frost/*.jpg"],
-    "register": ["pipeline/services/pyfunc.py", "pipeline/core/*.py", "pipeline/runtime/**/*.py"],  # ships with the model
+    # what ships with the model
+    "register": ["pipeline/services/pyfunc.py", "pipeline/core/*.py", "pipeline/runtime/**/*.py"],
 }
 
 

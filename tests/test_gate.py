@@ -10,7 +10,7 @@ import yaml
 from pipeline import gate
 from pipeline.core.errors import DataError
 from pipeline.core.params import GateParams
-from pipeline.core.verdict import Line, Result
+from pipeline.core.verdict import Line, Promotion, Result
 from pipeline.io.documents import Folder
 
 METRICS = {
@@ -35,6 +35,10 @@ GAP = {
     "raw": {"gap": 0.3, "low": 0.2, "high": 0.4}, "stratified": None, "more_objects": 0, "more_clusters": 0,
 }  # fmt: skip
 PARITY = {"passed": True, "max_abs_difference": 0.0001, "frames": 16}
+VERIFIED = {
+    "precision": "fp32", "verified": True, "reasons": [], "not_assessed": "",
+    "drop_AP": 0.0, "drop_AP_low": -0.0005, "drop_AP_high": 0.0005,
+}  # fmt: skip
 ROBUSTNESS = {"objects": 40, "frames": 48, "rPC": {"all": {"AP": 0.7}}}
 NOTHING: dict[str, Any] = {
     "strict": False, "limits": [], "floors": [], "gaps": {"max": 0.1, "of": []}, "robustness": [],
@@ -51,6 +55,7 @@ class World:
         self.gaps(GAP)
         self.json("robustness/robustness.json", ROBUSTNESS)
         self.json("export/parity.json", PARITY)
+        self.verified()
         self.params()
 
     def json(self, name: str, value: object) -> None:
@@ -60,13 +65,30 @@ class World:
     def gaps(self, *rows: dict[str, Any]) -> None:
         self.json("evaluate/comparisons.json", {"max_gap": 0.1, "comparisons": rows})
 
+    def verified(self, **artifacts: dict[str, Any]) -> None:
+        """verify.json of one target, whose default is fp32."""
+        found = {f"cpu/{name}": VERIFIED | it for name, it in {"fp32": {}, **artifacts}.items()}
+        limits = {"max_ap_drop": {"fp32": 0.001, "int8": 0.01}}
+        good = [name.partition("/")[2] for name, it in found.items() if it["verified"]]
+        target = {"cpu": {"default": "fp32", "verified": good}}
+        report = {"objects": 82, "frames": 96, "limits": limits, "targets": target, "artifacts": found}
+        self.json("verify/verify.json", report)
+
+    def artifacts(self) -> dict[str, Line]:
+        """The lines of the artifacts."""
+        lines = gate.verdict(self.reports(), GateParams.parse("gate", NOTHING)).lines
+        return {line.limit: line for line in lines if line.limit.startswith("verify.")}
+
+    def reports(self) -> gate.Reports:
+        names = ("evaluate", "robustness", "export", "verify")
+        return gate.read_reports(*(Folder(Path(name)) for name in names))
+
     def params(self, **changes: Any) -> None:
         Path("params.yaml").write_text(yaml.safe_dump({"gate": NOTHING | changes}))
 
     def lines(self, **changes: Any) -> list[Line]:
-        """Lines of a verdict, that of parity left out."""
-        reports = gate.read_reports(Folder(Path("evaluate")), Folder(Path("robustness")), Folder(Path("export")))
-        return list(gate.verdict(reports, GateParams.parse("gate", NOTHING | changes)).lines)[1:]
+        """Lines of a verdict, those of parity and of the one artifact left out."""
+        return list(gate.verdict(self.reports(), GateParams.parse("gate", NOTHING | changes)).lines)[2:]
 
 
 @pytest.fixture
@@ -298,3 +320,37 @@ def test_a_broken_input_is_named(world: World, name: str, content: str | None) -
     with pytest.raises(DataError, match=path.name):
         gate.main(ARGUMENTS)
     assert not Path("out").exists()
+
+
+LOST = {"precision": "int8", "verified": False, "reasons": ["loses 3 points of AP", "a batch of 8 gives other boxes"]}
+UNSEEN = {"precision": "int8", "verified": False, "not_assessed": "measured on ONNX Runtime, not on the engine"}
+
+
+def test_a_refused_artifact_is_withheld_while_another_of_its_target_ships(world: World) -> None:
+    world.verified(int8=LOST | {"drop_AP": 0.03})
+    lines = world.artifacts()
+    assert {name: line.result for name, line in lines.items()} == {
+        "verify.cpu/fp32: AP lost": HOLDS,
+        "verify.cpu/int8: AP lost": Result.WITHHELD,
+    }
+    line = lines["verify.cpu/int8: AP lost"]
+    assert (line.figure, line.max, line.evidence) == (0.03, 0.01, "82 objects in 96 frames")
+    it = gate.verdict(world.reports(), GateParams.parse("gate", NOTHING))
+    assert (it.verdict, it.reasons) == (Promotion.PROMOTE, ())
+    assert it.withheld == ("verify.cpu/int8: AP lost: loses 3 points of AP; a batch of 8 gives other boxes",)
+    assert "withheld: verify.cpu/int8" in gate.told(it)
+
+
+def test_a_target_of_which_nothing_ships_refuses(world: World) -> None:
+    world.verified(fp32={"verified": False, "reasons": ["raw heads differ"]}, int8=LOST)
+    it = gate.verdict(world.reports(), GateParams.parse("gate", NOTHING))
+    assert (it.verdict, it.reasons) == (Promotion.REFUSE, ("verify.cpu/fp32: AP lost: raw heads differ",))
+    assert [line.result for line in world.artifacts().values()] == [FAILS, Result.WITHHELD]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_no_device_has_run_is_a_condition(world: World, strict: bool) -> None:  # noqa: FBT001
+    world.verified(fp32=UNSEEN)
+    it = gate.verdict(world.reports(), GateParams.parse("gate", NOTHING | {"strict": strict}))
+    assert world.artifacts()["verify.cpu/fp32: AP lost"].result == OPEN
+    assert it.verdict == (Promotion.REFUSE if strict else Promotion.CONDITIONS)

@@ -20,6 +20,7 @@ from pipeline.core.types import Annotation, Assignment, Detections, Frame, Split
 from pipeline.core.verdict import Line, Measured, conclude, judge
 from pipeline.io.tables import write_annotations, write_detections, write_frames, write_splits
 from pipeline.register import Decision
+from pipeline.runtime.golden import write_golden
 from pipeline.services import tracking
 from pipeline.services.champion import Champion
 from pipeline.services.tracking import LiveRun, connect
@@ -36,6 +37,9 @@ PASSED = judge("AP", Bounds(min=0.4), Measured(0.5, "evaluate/metrics.json"))
 REFUSED = judge("class.person.AP50", Bounds(min=0.8), Measured(0.7, "evaluate/metrics.json"))
 THIN = judge("camera lobby: recall", Bounds(min=0.5), Measured(None, "evaluate/groups.json", thin="2 of 30 objects"))
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+LOSSES = {"AP": 0.5, "drop_AP": 0.0}
 
 
 class World:
@@ -70,9 +74,23 @@ class World:
     def weights(self, data: bytes) -> str:
         (self.root / "models/train/best.safetensors").write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
-        self._write_export(self.root / "models/export", weights=digest)
+        folder = self._write_export(self.root / "models/export/cpu", weights=digest)
+        write_golden(folder, [np.full((8, 8, 3), 200, np.uint8)])
+        self.verified("fp32", "fp32-b1")
         self.json("models/export/parity.json", {"passed": True})
         return digest
+
+    def verified(self, *names: str) -> None:
+        """verify.json and latency.json, where these artifacts are verified."""
+        contract = json.loads((self.root / "models/export/cpu/contract.json").read_bytes())
+        artifacts = {
+            f"cpu/{name}": {"files": it["files"], "verified": name in names, "AP": 0.5, "drop_AP": 0.0}
+            for name, it in contract["artifacts"].items()
+        }
+        (self.root / "reports/verify").mkdir(exist_ok=True)
+        targets = {"cpu": {"default": "fp32", "verified": list(names)}}
+        self.json("reports/verify/verify.json", {"targets": targets, "artifacts": artifacts})
+        self.json("reports/verify/latency.json", {"artifacts": {"cpu/fp32": {"milliseconds": {"total": {"p50": 8.5}}}}})
 
     def evaluation(self, ap: float) -> None:
         figures = {"AP": ap, "frames": 3, "class": {"person": {"AP50": 0.9}, "fire+smoke": {"note": "none"}}}
@@ -107,7 +125,7 @@ class World:
 
     def turn(self) -> Decision:
         names = {"gate": "reports/gate.json", "evaluation": "reports/evaluate", "robustness": "reports/robustness"}
-        names |= {"train": "models/train", "export": "models/export", "data": "data"}
+        names |= {"train": "models/train", "export": "models/export", "verify": "reports/verify", "data": "data"}
         names |= {"ledger": "reports/ledger.json", "out": "reports/register.json"}
         register.main([part for name, path in names.items() for part in (f"--{name}", path)])
         return Decision.model_validate_json((self.root / "reports/register.json").read_bytes())
@@ -303,7 +321,8 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
         "AP": 0.5, "frames": 3, "class/person/AP50": 0.9, "loss": 1.0, "val/AP": 0.4,
         "robustness/mPC/all/AP": 0.4, "robustness/rPC/all/AP": 0.8,
         "iteration/frames": 100, "iteration/frames_added": 100, "iteration/labels": 60, "iteration/labels_added": 60,
-        "iteration/worst_recall": 0.8,
+        "iteration/worst_recall": 0.8, "verify/cpu/fp32/milliseconds/total/p50": 8.5,
+        **{f"verify/cpu/{name}/{key}": value for name in ("fp32", "fp32-b1") for key, value in LOSSES.items()},
     }  # fmt: skip
     assert run.data.tags["sightline.worst_group"] == "camera hall"
     assert run.data.params["train.optimizer.lr"] == str(PARAMS["train"]["optimizer"]["lr"])
@@ -313,7 +332,8 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == {
         *("evaluate/metrics.json", "evaluate/groups.json", "evaluate/figures/pr.png", "tables/groups.json"),
-        *("export/contract.json", "export/parity.json", "train/curves.jsonl", "train/train.json", "data/ingest.json"),
+        *("export/cpu/contract.json", "export/parity.json", "verify/verify.json", "verify/latency.json"),
+        *("train/curves.jsonl", "train/train.json", "data/ingest.json"),
         *("gate.json", "params.yaml", "lineage.json", "preconditions.json", "benchmark.json", "data/annotate.json"),
         *("evaluate/preconditions.json", "evaluate/detections.parquet", "robustness/robustness.json"),
     }
@@ -352,16 +372,24 @@ def test_the_registered_model_predicts_on_an_array(world: World) -> None:
     assert found[["label", "score", "x1", "y1", "x2", "y2"]].to_numpy().tolist() == [["person", 1.0, 8, 8, 24, 24]]
 
 
+def test_the_registered_model_holds_what_was_verified_alone(world: World) -> None:
+    world.verified("fp32-b1")
+    world.turn()
+    model = mlflow.pyfunc.load_model("models:/sightline@champion").unwrap_python_model()
+    assert list(model._session.contract.artifacts) == ["fp32-b1"]
+    assert model._session.artifact == "fp32-b1"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         pytest.param("models/train/best.safetensors", b"other", "was not made of the weights", id="other weights"),
         pytest.param("models/train/best.safetensors", None, "does not exist", id="no weights"),
         pytest.param("reports/gate.json", b"[]", "expected a JSON object", id="verdict"),
-        pytest.param("reports/gate.json", b"{}", "is no verdict: 5 wrong values", id="verdict of another version"),
+        pytest.param("reports/gate.json", b"{}", "is no verdict: 6 wrong values", id="verdict of another version"),
         pytest.param("reports/evaluate/detections.parquet", b"x", "no readable Parquet", id="detections"),
         pytest.param("reports/evaluate/metrics.json", b"{", "is not JSON", id="metrics"),
-        pytest.param("models/export/contract.json", b"{}", "is no contract", id="contract"),
+        pytest.param("models/export/cpu/contract.json", b"{}", "is no contract", id="contract"),
     ],
 )
 def test_a_broken_input_is_named_before_mlflow_gets_anything(
