@@ -18,6 +18,7 @@ from pipeline.io.page import (
     Picture,
     Section,
     Table,
+    digest,
     figure,
     interval,
     line_chart,
@@ -225,9 +226,9 @@ def shipped(contract: Figures, parity: Figures) -> Section:
         )
         for run in parity["runs"]
     )
-    files = tuple((text(name), text(digest)) for name, digest in contract["files"].items())
+    files = tuple((text(name), digest(value)) for name, value in contract["files"].items())
     made = {"weights": contract["weights"], "training data": contract["training_data"], **contract["producers"]}
-    origins = tuple((text(name), text(value)) for name, value in made.items())
+    origins = tuple((text(name), digest(value)) for name, value in made.items())
     tables = (
         Table(
             f"Parity with PyTorch (tolerance {parity['rtol']:g} relative, {parity['atol']:g} absolute)",
@@ -254,7 +255,7 @@ def registry(register: Figures) -> Section:
         f"Why: {register['reason']}.",
         "MLflow holds the run with its parameters, figures and lineage, and the model version; see them with: make ui",
     )
-    rows = tuple((text(name), text(register[name])) for name in ("iteration", "weights", "benchmark"))
+    rows = tuple((text(name), digest(register[name])) for name in ("iteration", "weights", "benchmark"))
     tables = (Table("What the version is made of", ("What", "SHA-256"), rows, register.origin),)
     return Section("registry", "Registry", "Which version is the champion?", facts, notes, tables, (), register.origin)
 
