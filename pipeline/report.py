@@ -18,6 +18,7 @@ from pipeline.io.page import (
     Picture,
     Section,
     Table,
+    digest,
     figure,
     interval,
     line_chart,
@@ -231,15 +232,15 @@ def shipped(models: Folder) -> Section:
         for run in parity["runs"]
     )
     files = tuple(
-        (text(f"{target}/{name}"), text(file), text(digest))
+        (text(f"{target}/{name}"), text(file), digest(value))
         for target, contract in contracts.items()
         for name, artifact in contract["artifacts"].items()
-        for file, digest in artifact["files"].items()
+        for file, value in artifact["files"].items()
     )
     made = {"weights": first["weights"], "training data": first["training_data"]}
     for contract in contracts.values():
         made |= contract["producers"]
-    origins = tuple((text(name), text(value)) for name, value in made.items())
+    origins = tuple((text(name), digest(value)) for name, value in made.items())
     tables = (
         Table(
             f"Parity with PyTorch (tolerance {parity['rtol']:g} relative, {parity['atol']:g} absolute)",
@@ -286,7 +287,7 @@ def registry(register: Figures) -> Section:
         f"Why: {register['reason']}.",
         "MLflow holds the run with its parameters, figures and lineage, and the model version; see them with: make ui",
     )
-    rows = tuple((text(name), text(register[name])) for name in ("iteration", "weights", "benchmark"))
+    rows = tuple((text(name), digest(register[name])) for name in ("iteration", "weights", "benchmark"))
     tables = (Table("What the version is made of", ("What", "SHA-256"), rows, register.origin),)
     return Section("registry", "Registry", "Which version is the champion?", facts, notes, tables, (), register.origin)
 

@@ -30,7 +30,7 @@ class Cell:
     """One value of a table."""
 
     text: str
-    kind: Literal["text", "number", "good", "bad", "quiet", "interval"] = "text"
+    kind: Literal["text", "number", "good", "bad", "quiet", "digest", "interval"] = "text"
     interval: tuple[float, float, float] = (0.0, 0.0, 0.0)  # low, estimate, high in 0..1, for kind interval
 
 
@@ -53,6 +53,7 @@ class Picture:
     source: str
     uri: str = ""
     svg: str = ""  # markup that is safe as it is: only `line_chart` makes it
+    wide: bool = False  # whether it needs the page's whole width to be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,11 @@ def render(page: Page) -> bytes:
 def text(value: object) -> Cell:
     """A cell of text."""
     return Cell(str(value))
+
+
+def digest(value: object) -> Cell:
+    """A cell of a hash, which may break anywhere."""
+    return Cell(str(value), "digest")
 
 
 def number(value: float | None, digits: int = 3) -> Cell:

@@ -93,4 +93,4 @@ def _figure(value: float | None) -> str:
 
 
 def _drawn(folder: Folder, file: str, caption: str, alt: str) -> Picture:
-    return Picture(caption, alt, folder.name(file), uri=embedded(folder.path_of(file, "robustness")))
+    return Picture(caption, alt, folder.name(file), uri=embedded(folder.path_of(file, "robustness")), wide=True)
