@@ -120,7 +120,8 @@ def read_iteration(
     benchmark = benchmark_hash(data, contract.classes)
     reports = [gate, evaluation / "metrics.json", evaluation / "groups.json"]
     optional = [path for path in (robustness / ROBUSTNESS,) if path.exists()]
-    files = [*reports, *optional, *sorted(export.glob(f"*/{CONTRACT}")), export / "parity.json", verify / VERIFIED]
+    exported = [*sorted(export.glob(f"*/{CONTRACT}")), export / "parity.json", export / "export.json"]
+    files = [*reports, *optional, *exported, verify / VERIFIED]
     parts = [*map(_hash, files), benchmark, json.dumps(params, sort_keys=True)]
     return Iteration(
         gate=gate,

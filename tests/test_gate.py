@@ -272,7 +272,7 @@ def test_without_parity_nothing_is_promoted(world: World, parity: dict[str, Any]
 
 ARGUMENTS = [
     *("--evaluation", "evaluate", "--robustness", "robustness", "--export", "export"),
-    *("--out", "out/gate.json"),
+    *("--verify", "verify", "--out", "out/gate.json"),
 ]
 THIN = {"metric": "class.vehicle.AP50", "min": 0.8}
 
@@ -280,21 +280,21 @@ THIN = {"metric": "class.vehicle.AP50", "min": 0.8}
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        pytest.param({}, "gate: promote; 1 of 1 limits hold\n", id="promote"),
+        pytest.param({}, "gate: promote; 2 of 2 limits hold\n", id="promote"),
         pytest.param(
             {"limits": [THIN]},
-            "gate: promote with conditions; 1 of 2 limits hold\n"
+            "gate: promote with conditions; 2 of 3 limits hold\n"
             "  not assessed: class.vehicle.AP50: 0.9 meets it, but rests on 8 of 30 objects\n",
             id="promote with conditions",
         ),
         pytest.param(
             {"limits": [THIN], "strict": True},
-            "gate: refuse; 1 of 2 limits hold\n  class.vehicle.AP50: 0.9 meets it, but rests on 8 of 30 objects\n",
+            "gate: refuse; 2 of 3 limits hold\n  class.vehicle.AP50: 0.9 meets it, but rests on 8 of 30 objects\n",
             id="strict",
         ),
         pytest.param(
             {"limits": [{"metric": "AP", "min": 0.9}]},
-            "gate: refuse; 1 of 2 limits hold\n  AP: 0.6 is below 0.9\n",
+            "gate: refuse; 2 of 3 limits hold\n  AP: 0.6 is below 0.9\n",
             id="refuse",
         ),
     ],
@@ -312,7 +312,14 @@ def test_three_verdicts_end_well(
 
 @pytest.mark.parametrize("content", [None, "[]", "{"], ids=["missing", "no-object", "broken"])
 @pytest.mark.parametrize(
-    "name", ["evaluate/metrics.json", "evaluate/groups.json", "evaluate/comparisons.json", "export/parity.json"]
+    "name",
+    [
+        "evaluate/metrics.json",
+        "evaluate/groups.json",
+        "evaluate/comparisons.json",
+        "export/parity.json",
+        "verify/verify.json",
+    ],
 )
 def test_a_broken_input_is_named(world: World, name: str, content: str | None) -> None:
     path = Path(name)
@@ -323,7 +330,7 @@ def test_a_broken_input_is_named(world: World, name: str, content: str | None) -
 
 
 LOST = {"precision": "int8", "verified": False, "reasons": ["loses 3 points of AP", "a batch of 8 gives other boxes"]}
-UNSEEN = {"precision": "int8", "verified": False, "not_assessed": "measured on ONNX Runtime, not on the engine"}
+NO_DEVICE = {"precision": "int8", "verified": False, "not_assessed": "measured on ONNX Runtime, not on the engine"}
 
 
 def test_a_refused_artifact_is_withheld_while_another_of_its_target_ships(world: World) -> None:
@@ -350,7 +357,7 @@ def test_a_target_of_which_nothing_ships_refuses(world: World) -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_what_no_device_has_run_is_a_condition(world: World, strict: bool) -> None:  # noqa: FBT001
-    world.verified(fp32=UNSEEN)
+    world.verified(fp32=NO_DEVICE)
     it = gate.verdict(world.reports(), GateParams.parse("gate", NOTHING | {"strict": strict}))
     assert world.artifacts()["verify.cpu/fp32: AP lost"].result == OPEN
     assert it.verdict == (Promotion.REFUSE if strict else Promotion.CONDITIONS)

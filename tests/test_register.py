@@ -78,6 +78,7 @@ class World:
         write_golden(folder, [np.full((8, 8, 3), 200, np.uint8)])
         self.verified("fp32", "fp32-b1")
         self.json("models/export/parity.json", {"passed": True})
+        self.json("models/export/export.json", {"targets": {"cpu": {}}})
         return digest
 
     def verified(self, *names: str) -> None:
@@ -332,7 +333,8 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == {
         *("evaluate/metrics.json", "evaluate/groups.json", "evaluate/figures/pr.png", "tables/groups.json"),
-        *("export/cpu/contract.json", "export/parity.json", "verify/verify.json", "verify/latency.json"),
+        *("export/cpu/contract.json", "export/parity.json", "export/export.json"),
+        *("verify/verify.json", "verify/latency.json"),
         *("train/curves.jsonl", "train/train.json", "data/ingest.json"),
         *("gate.json", "params.yaml", "lineage.json", "preconditions.json", "benchmark.json", "data/annotate.json"),
         *("evaluate/preconditions.json", "evaluate/detections.parquet", "robustness/robustness.json"),

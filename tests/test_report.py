@@ -105,7 +105,7 @@ def files(camera: str) -> dict[str, Any]:
         },
         "models/train/model.json": {"name": "nano", "classes": ["person", "vehicle"], "width": 320, "height": 192},
         "models/train/train.json": {"epochs": 6, "best_epoch": 5, "best_val_AP": 0.61, "parameters": 1102345},
-        "models/export/contract.json": {
+        "models/export/cpu/contract.json": {
             "model": "nano", "classes": ["person", "vehicle"], "thresholds": {"person": 0.41, "vehicle": 0.38},
             "input": {
                 "name": "images", "width": 320, "height": 192, "layout": "NCHW", "dtype": "uint8", "color": "RGB",
@@ -119,13 +119,20 @@ def files(camera: str) -> dict[str, Any]:
             "weights": "ef" * 32,
             "training_data": "01" * 32, "calibration": "", "producers": {"torch": "2.15.0", "onnx": "1.23.2"},
         },
+        "models/export/export.json": {
+            "calibration": {"frames": 128, "sha256": "23" * 32}, "validation_frames": 54,
+            "targets": {"cpu": {"fewer_bits": {"int8": {
+                "float_AP": 71.52, "AP": 71.26, "kept_in_float": ["head.0"],
+                "drop_by_calibration_frames": {"64": 0.5, "256": 0.25},
+            }}}},
+        },
         "models/export/parity.json": {
             "passed": True, "frames": 16, "max_abs_difference": 1.2e-4, "detections_equal": True, "rtol": 0.001,
             "atol": 0.001,
             "runs": [
-                {"file": "model.onnx", "batch": 8, "boxes": 1.2e-4, "scores": 3e-7, "detections_equal": True,
+                {"target": "cpu", "artifact": "fp32", "batch": 8, "boxes": 1.2e-4, "scores": 3e-7, "detections_equal": True,
                  "passed": True, "reason": ""},
-                {"file": "model-b1.onnx", "batch": 1, "boxes": None, "scores": None, "detections_equal": False,
+                {"target": "cpu", "artifact": "fp32-b1", "batch": 1, "boxes": None, "scores": None, "detections_equal": False,
                  "passed": False, "reason": "another number of candidates"},
             ],
         },
@@ -208,7 +215,7 @@ def files(camera: str) -> dict[str, Any]:
             "artifacts": {
                 "cpu/int8": {
                     "engine": "onnxruntime", "precision": "int8", "verified": False,
-                    "reasons": ["loses 3 points of AP"],
+                    "reasons": ["loses 3 points of AP"], "not_assessed": "",
                 }
             },
         },
@@ -397,7 +404,9 @@ QUESTIONS = (
         pytest.param("Not held equal, because nothing says it: object occluded", id="what-is-not-held-equal"),
         pytest.param("Recall is at least 0.90: 48 px and more.", id="preconditions"),
         pytest.param("300 objects, by time block", id="evidence-of-a-precondition"),
-        pytest.param("model-b1.onnx 1 - - ✗ another number of candidates", id="parity"),
+        pytest.param("cpu/fp32-b1 1 - - ✗ another number of candidates", id="parity"),
+        pytest.param("cpu/int8 71.520 71.260 head.0 64: +0.50, 256: +0.25", id="what integers cost"),
+        pytest.param("✗ refused: loses 3 points of AP", id="a refused artifact"),
         pytest.param("torch 2.15.0", id="producer"),
         pytest.param("Why: refused: class.vehicle.AP50: not measured.", id="decision"),
         pytest.param("AP of the champion it met 0.600", id="champion"),
