@@ -30,14 +30,14 @@ from pipeline.io.shards import by_id
 from pipeline.io.tables import read_annotations, read_frames
 from pipeline.modeling.detector import Detector
 from pipeline.modeling.judge import Judge
-from pipeline.modeling.onnx_graph import BOXES, IMAGES, SCORES, to_onnx
+from pipeline.modeling.onnx_graph import IMAGES, to_onnx
 from pipeline.modeling.parity import parity
-from pipeline.modeling.predict import candidates
+from pipeline.modeling.predict import candidates, rule_of
 from pipeline.modeling.quantise import Pictures
 from pipeline.modeling.targets import cpu, intel, nvidia
 from pipeline.modeling.targets.material import Made, Material
 from pipeline.modeling.zoo import ModelCard, load
-from pipeline.runtime.contract import CONTRACT, Contract, Evidence, InputContract, Knots, OutputContract
+from pipeline.runtime.contract import CONTRACT, Contract, Evidence, InputContract, Knots
 from pipeline.runtime.golden import write_golden
 from pipeline.runtime.preprocess import FILL, letterbox
 
@@ -146,13 +146,7 @@ def contract_of(weights: Path, splits: Path, operating: Operating, rule: Evaluat
             letterbox="centre",
             fill=FILL,
         ),
-        "output": OutputContract(
-            boxes=BOXES,
-            scores=SCORES,
-            score_floor=rule.score_floor,
-            nms_iou=rule.nms_iou,
-            max_detections=rule.max_detections,
-        ),
+        "output": rule_of(rule),
         "opset": opset,
         "weights": file_sha256(weights / "best.safetensors"),
         "training_data": fingerprint(split_ids(splits, Split.TRAIN)),

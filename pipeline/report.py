@@ -33,6 +33,7 @@ from pipeline.io.select_section import selection
 from pipeline.io.verify_section import verification
 
 NOT_ASSESSABLE = "not assessable"
+LAYERS = 3  # named of those that suffer most from fewer bits
 PREVIEW = "training/preview.png"
 
 
@@ -256,22 +257,26 @@ def shipped(models: Folder) -> Section:
 
 
 def _fewer_bits(export: Figures) -> Table:
-    """What each artifact of fewer bits costs on the validation frames, and which layers stay float for it."""
+    """What each artifact of fewer bits costs on the validation frames, and which layers pay."""
+    made = {f"{target}/{name}": it for target, of in export["targets"].items() for name, it in of["fewer_bits"].items()}
     rows = tuple(
         (
-            text(f"{target}/{name}"),
+            text(name),
             number(it["float_AP"]),
             number(it["AP"]),
             text(", ".join(it["kept_in_float"]) or "none"),
-            text(
-                ", ".join(f"{count}: {lost:+.2f}" for count, lost in it.get("drop_by_calibration_frames", {}).items())
-            ),
+            text(", ".join(_worst(it.get("damage", {}))) or "-"),
+            text(", ".join(f"{n}: {lost:+.2f}" for n, lost in it.get("drop_by_calibration_frames", {}).items()) or "-"),
         )
-        for target, found in export["targets"].items()
-        for name, it in found["fewer_bits"].items()
+        for name, it in made.items()
     )
-    header = ("Artifact", "AP in float", "AP", "Layers kept in float", "Points lost by calibration frames")
+    layers = ("Layers kept in float", "Layers that move it most")
+    header = ("Artifact", "AP in float", "AP", *layers, "Points lost by calibration frames")
     return Table("What fewer bits cost on validation frames (AP of 100)", header, rows, export.origin)
+
+
+def _worst(damage: Mapping[str, float]) -> list[str]:
+    return sorted(damage, key=lambda layer: -damage[layer])[:LAYERS]
 
 
 def registry(register: Figures) -> Section:

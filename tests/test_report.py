@@ -123,6 +123,7 @@ def files(camera: str) -> dict[str, Any]:
             "calibration": {"frames": 128, "sha256": "23" * 32}, "validation_frames": 54,
             "targets": {"cpu": {"fewer_bits": {"int8": {
                 "float_AP": 71.52, "AP": 71.26, "kept_in_float": ["head.0"],
+                "damage": {"head.1": 0.2, "stem": 0.1, "head.0": 0.3},
                 "drop_by_calibration_frames": {"64": 0.5, "256": 0.25},
             }}}},
         },
@@ -130,10 +131,10 @@ def files(camera: str) -> dict[str, Any]:
             "passed": True, "frames": 16, "max_abs_difference": 1.2e-4, "detections_equal": True, "rtol": 0.001,
             "atol": 0.001,
             "runs": [
-                {"target": "cpu", "artifact": "fp32", "batch": 8, "boxes": 1.2e-4, "scores": 3e-7, "detections_equal": True,
-                 "passed": True, "reason": ""},
-                {"target": "cpu", "artifact": "fp32-b1", "batch": 1, "boxes": None, "scores": None, "detections_equal": False,
-                 "passed": False, "reason": "another number of candidates"},
+                {"target": "cpu", "artifact": "fp32", "batch": 8, "boxes": 1.2e-4, "scores": 3e-7,
+                 "detections_equal": True, "passed": True, "reason": ""},
+                {"target": "cpu", "artifact": "fp32-b1", "batch": 1, "boxes": None, "scores": None,
+                 "detections_equal": False, "passed": False, "reason": "another number of candidates"},
             ],
         },
         "reports/evaluate/metrics.json": scores | {
@@ -405,7 +406,9 @@ QUESTIONS = (
         pytest.param("Recall is at least 0.90: 48 px and more.", id="preconditions"),
         pytest.param("300 objects, by time block", id="evidence-of-a-precondition"),
         pytest.param("cpu/fp32-b1 1 - - ✗ another number of candidates", id="parity"),
-        pytest.param("cpu/int8 71.520 71.260 head.0 64: +0.50, 256: +0.25", id="what integers cost"),
+        pytest.param(
+            "cpu/int8 71.520 71.260 head.0 head.0, head.1, stem 64: +0.50, 256: +0.25", id="what integers cost"
+        ),
         pytest.param("✗ refused: loses 3 points of AP", id="a refused artifact"),
         pytest.param("torch 2.15.0", id="producer"),
         pytest.param("Why: refused: class.vehicle.AP50: not measured.", id="decision"),

@@ -103,14 +103,16 @@ def _looked_at(
     session: Session, files: Sequence[tuple[str, Path]], args: argparse.Namespace, broken: list[str]
 ) -> Iterator[Found]:
     """What the model finds, picture by picture; those to look at are drawn on the way, one in memory at a time."""
+    contract = session.contract
+    thresholds = np.array([contract.thresholds[name] for name in contract.classes])
     bar = tqdm(desc="predict", unit=" pictures", disable=None)
     for name, path in files:
         try:
             for shot in shots(name, path, args.fps):
                 kept = session.detect(shot.pixels)
-                kept = kept if args.all else confident(kept, session)
+                kept = kept if args.all else kept.above(thresholds)
                 if args.format == "pictures":
-                    _draw(args.out, shot, kept, session.contract.classes)
+                    _draw(args.out, shot, kept, contract.classes)
                 bar.update()
                 height, width = shot.pixels.shape[:2]
                 yield Found(shot.source, shot.index, shot.timestamp_s, (width, height), kept)
@@ -152,14 +154,6 @@ def _frames(name: str, path: Path, fps: float) -> Iterator[Shot]:
     sampling = SamplingParams(mode="fps" if fps else "all", fps=fps or 1.0, jpeg_quality=QUALITY)
     for frame in read_video(path, sampling, LIMITS):
         yield Shot(name, frame.index, frame.timestamp_s, frame.pixels)
-
-
-def confident(found: Detections, session: Session) -> Detections:
-    """Those at or above the operating threshold of their class."""
-    contract = session.contract
-    thresholds = np.array([contract.thresholds[name] for name in contract.classes], np.float32)
-    keep = found.scores >= thresholds[found.labels]
-    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
 
 
 def _draw(out: Path, shot: Shot, found: Detections, classes: Sequence[str]) -> None:
