@@ -100,7 +100,7 @@ def openvino_forms(file: Path, batches: list[Image], threads: int) -> dict[str, 
     return {
         "OpenVINO fp32": on_openvino(graph, threads, "f32"),
         **({"OpenVINO bf16": on_openvino(graph, threads, "bf16")} if bf16 else {}),
-        "OpenVINO int8": on_openvino(quantised, threads, "bf16" if bf16 else "f32"),
+        "OpenVINO int8": on_openvino(quantised, threads, "f32"),
     }
 
 

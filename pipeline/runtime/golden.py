@@ -45,8 +45,8 @@ class Tolerance:
 
 
 # By precision; a lower one is rounded differently by every instruction set. Measured on the demo's model: OpenVINO with
-# float32 and with bfloat16 arithmetic differ in the means by 0.004 and 0.007, of an int8 model by 0.002 and 0.001; a
-# picture that is brighter by five of 255 levels differs by 0.02 and 0.02, swapped channels by 0.3 and 0.8.
+# float32 and with bfloat16 arithmetic differ in the means by 0.004 and 0.007, a picture that is brighter by five of 255
+# levels by 0.02 and 0.02, one with swapped channels by 0.3 and 0.8.
 TOLERANCES = {
     "fp32": Tolerance(0.99, 0.005, 0.999, 0.001),
     "fp16": Tolerance(0.95, 0.02, 0.99, 0.01),

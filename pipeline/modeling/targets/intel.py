@@ -1,4 +1,4 @@
-"""OpenVINO on an Intel CPU: float, which it may compute in bfloat16, and INT8 by NNCF with accuracy control.
+"""OpenVINO on an Intel CPU: float32, the same file computed in bfloat16, and INT8 by NNCF with accuracy control.
 
 Accuracy control (NNCF's `quantize_with_accuracy_control`) puts layers back to float, the most harmful first, while AP
 on the validation frames falls by more than the budget.
@@ -36,9 +36,11 @@ def make(folder: Path, it: Material) -> Made:
     float_ap, ap = (
         it.judge.ap(_run(ov.Core().compile_model(folder / f"{name}.xml", "CPU", EXACT))) for name in (FLOAT, INT8)
     )
+    whole = f"{FLOAT}.xml", f"{FLOAT}.bin"
     return Made(
         {
-            "fp32": artifact(folder, (f"{FLOAT}.xml", f"{FLOAT}.bin"), "openvino", "fp32"),
+            "fp32": artifact(folder, whole, "openvino", "fp32"),
+            "bf16": artifact(folder, whole, "openvino", "bf16"),
             "int8": artifact(folder, (f"{INT8}.xml", f"{INT8}.bin"), "openvino", "int8"),
         },
         default="int8" if float_ap - ap <= it.budget else "fp32",

@@ -38,10 +38,8 @@ class OpenVinoEngine:
         """See `Engine.chosen`."""
         import openvino  # noqa: PLC0415
 
-        it, stored = self._settings, self._model.artifact.precision
-        computed = {"f32": "fp32"}.get(it["INFERENCE_PRECISION_HINT"], it["INFERENCE_PRECISION_HINT"])
-        precision = stored if stored == computed else f"{stored} (computed in {computed} where not quantised)"
-        if stored == "bf16" != computed:
+        it, precision = self._settings, self._model.artifact.precision
+        if precision == "bf16" != it["INFERENCE_PRECISION_HINT"]:
             precision = "fp32 (this processor has no bfloat16)"
         version = openvino.get_version().partition("-")[0]
         return (
@@ -84,9 +82,11 @@ class OpenVinoEngine:
 def settings(precision: str, machine: Machine, threads: int, streams: int) -> dict[str, Any]:
     """OpenVINO's settings; what it would choose alone differs between machines and changes what a model gives.
 
-    bfloat16 is used where the artifact allows it (bf16, int8) and the processor has it, else float32.
+    bfloat16 is used where the artifact asks for it and the processor has it, else float32. What an int8 model leaves in
+    floating point are the layers that give coordinates: in bfloat16 they cost the demo's model 1.7 points of AP and
+    gain nothing.
     """
-    bf16 = precision in {"bf16", "int8"} and machine.bf16
+    bf16 = precision == "bf16" and machine.bf16
     return {
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         "NUM_STREAMS": streams,

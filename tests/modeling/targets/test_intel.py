@@ -29,6 +29,7 @@ def integers(path: Path) -> int:
 def test_float_weights_are_whole_and_integers_are_those_of_the_body(made: Made, folder: Path) -> None:
     assert {name: (it.engine, it.model) for name, it in made.artifacts.items()} == {
         "fp32": ("openvino", "model.xml"),
+        "bf16": ("openvino", "model.xml"),
         "int8": ("openvino", "model-int8.xml"),
     }
     model = openvino.Core().read_model(folder / "model.xml")
