@@ -23,7 +23,8 @@ SMALL = (
     *("train.epochs=3", "train.batch_size=4", "train.validate_every=1", "train.warmup_epochs=0.5"),
     *("input.width=160", "input.height=96", "export.parity_frames=2", "evaluate.min_support=5"),
     *("robustness.frames=2", "robustness.severities=[3]", "robustness.patch.steps=2"),
-    *("export.calibration_frames=8", "export.int8.frames=8", "export.int8.sensitivity=[4]", "verify.latency_pictures=3"),
+    *("export.calibration_frames=8", "export.int8.frames=8", "export.int8.sensitivity=[4]"),
+    "verify.latency_pictures=3",
 )
 STAGES = (
     *("ingest", "annotate", "split", "augment", "train", "evaluate", "robustness", "export", "verify", "gate"),
