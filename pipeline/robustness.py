@@ -26,7 +26,8 @@ from pipeline.core.params import ComputeParams, DataParams, EvaluateParams, Inpu
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Detections, Frame, Split, Truth
 from pipeline.io.coco_eval import coco_scores
-from pipeline.io.files import read_json, whole_folder, write_bytes, write_json
+from pipeline.io.documents import thresholds
+from pipeline.io.files import whole_folder, write_bytes, write_json
 from pipeline.io.frames import labelled, pictures
 from pipeline.io.images import decode
 from pipeline.io.robustness_figure import severity_curves
@@ -346,14 +347,6 @@ def setting(path: Path = PARAMS) -> Setting:
     p, size = EvaluateParams.load("evaluate", path), InputParams.load("input", path)
     workers = ComputeParams.load("compute", path).workers
     return Setting((size.width, size.height), rule_of(p), p.batch_size, p.match_iou, workers)
-
-
-def thresholds(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
-    """The operating threshold (C,) of each class. Raises DataError where one is missing."""
-    chosen = read_json(path).get("threshold", {})
-    if missing := [name for name in classes if name not in chosen]:
-        raise DataError(f"{path} has no threshold of {', '.join(missing)}; run: dvc repro evaluate")
-    return np.array([chosen[name] for name in classes], np.float64)
 
 
 def headline(scores: Values) -> str:

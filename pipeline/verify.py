@@ -26,7 +26,8 @@ from pipeline.core.params import DataParams, EvaluateParams, VerifyParams
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Detections, Sample, Split, Truth
 from pipeline.io.coco_eval import coco_scores
-from pipeline.io.files import file_sha256, read_json, write_json
+from pipeline.io.documents import thresholds
+from pipeline.io.files import file_sha256, write_json
 from pipeline.io.frames import labelled, pictures
 from pipeline.io.shards import ShardReader
 from pipeline.io.tables import read_detections
@@ -363,14 +364,6 @@ def read_reference(args: Namespace, e: EvaluateParams, p: VerifyParams) -> Refer
     chosen = [frames[i].frame_id for i in np.unique(np.linspace(0, len(frames) - 1, p.frames).astype(int))]
     images = [image for _, image in pictures(args.frames, chosen)]
     return reference_of(sample, thresholds(args.evaluation / "operating.json", classes), load(args.weights), images, e)
-
-
-def thresholds(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
-    """The operating threshold (C,) of each class. Raises DataError where one is missing."""
-    chosen = read_json(path).get("threshold", {})
-    if missing := [name for name in classes if name not in chosen]:
-        raise DataError(f"{path} has no threshold of {', '.join(missing)}; run: dvc repro evaluate")
-    return np.array([chosen[name] for name in classes])
 
 
 def encoded_frames(frames: Path, reference: Reference, count: int) -> list[bytes]:

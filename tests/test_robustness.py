@@ -160,12 +160,6 @@ def test_truth_moves_with_the_picture() -> None:
     assert moved.ignore.tolist() == [False, True]
 
 
-def test_an_operating_point_of_other_classes_is_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "operating.json", {"threshold": {"person": 0.3}})
-    with pytest.raises(DataError, match="no threshold of vehicle; run: dvc repro evaluate"):
-        robustness.thresholds(tmp_path / "operating.json", CLASSES)
-
-
 def test_the_recall_that_the_patch_costs() -> None:
     counts = {"plain": np.array([8, 1]), "noise": np.array([7, 1]), "patch": np.array([3, 0])}
     report = robustness.patch_report(np.array([10, 2]), counts, CLASSES)

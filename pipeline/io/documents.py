@@ -1,10 +1,13 @@
 """What earlier stages left, read strictly: a missing file or key names the stage to run."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
 from pipeline.io.files import read_json
@@ -66,3 +69,11 @@ class Folder:
     def holds(self, file: str) -> bool:
         """Whether a file that a stage may leave out is there."""
         return (self.path / file).is_file()
+
+
+def thresholds(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
+    """The operating threshold (C,) of each class. Raises DataError where one is missing."""
+    chosen = read_json(path).get("threshold", {})
+    if missing := [name for name in classes if name not in chosen]:
+        raise DataError(f"{path} has no threshold of {', '.join(missing)}; run: dvc repro evaluate")
+    return np.array([chosen[name] for name in classes], np.float64)

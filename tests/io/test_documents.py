@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.io.documents import Figures, Folder
+from pipeline.io.documents import Figures, Folder, thresholds
 
 
 @pytest.fixture
@@ -59,3 +59,11 @@ def test_lines_that_are_no_json_are_an_error(folder: Folder, content: bytes) -> 
     (folder.path / "curves.jsonl").write_bytes(content)
     with pytest.raises(DataError, match=r"is not JSON lines.*run: dvc repro -f train"):
         folder.lines("curves.jsonl", "train")
+
+
+def test_operating_thresholds_are_those_of_every_class(tmp_path: Path) -> None:
+    path = tmp_path / "operating.json"
+    path.write_text(json.dumps({"threshold": {"person": 0.3, "train": 0.5}}))
+    assert thresholds(path, ["train", "person"]).tolist() == [0.5, 0.3]
+    with pytest.raises(DataError, match="no threshold of vehicle; run: dvc repro evaluate"):
+        thresholds(path, ["person", "vehicle"])

@@ -38,9 +38,9 @@ class OpenVinoEngine:
         """See `Engine.chosen`."""
         import openvino  # noqa: PLC0415
 
-        it, precision = self._settings, self._model.artifact.precision
-        if precision == "bf16" != it["INFERENCE_PRECISION_HINT"]:
-            precision = "fp32 (this processor has no bfloat16)"
+        it, stored = self._settings, self._model.artifact.precision
+        lacking = stored == "bf16" != it["INFERENCE_PRECISION_HINT"]
+        precision = "fp32 (this processor has no bfloat16)" if lacking else stored
         version = openvino.get_version().partition("-")[0]
         return (
             f"OpenVINO {version}, {precision}, {it['INFERENCE_NUM_THREADS']} threads in {it['NUM_STREAMS']} streams, "
