@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -25,108 +24,25 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from street import CLASSES, DATA, LEARN, PARAMS, RULE, TEST, Pictures, read
 
 from pipeline.core.matching import match_frames
 from pipeline.core.operating import choose as choose_thresholds
 from pipeline.core.params import EvaluateParams, SelectParams, TrainParams
 from pipeline.core.selection import choose, combined, disagreement, nearest, rarity, standardised, uncertainty
-from pipeline.core.types import Annotation, Detections, Frame, Truth
+from pipeline.core.types import Detections
 from pipeline.io.coco_eval import coco_scores
-from pipeline.io.files import read_json
-from pipeline.io.images import decode
 from pipeline.modeling.detector import Detector
 from pipeline.modeling.features import views
 from pipeline.modeling.loop import fit
 from pipeline.modeling.predict import predict_with
 from pipeline.modeling.zoo import build
-from pipeline.runtime.contract import OutputContract
-from pipeline.runtime.preprocess import letterbox
-from pipeline.vision.quality import perceptual_hash
 
-ROOT = Path(__file__).parents[1]
-DATA = ROOT.parent / "shared" / "data"
-PARAMS = ROOT / "params.yaml"
-POOL = (("coco256", "train"), ("openimages_vehicles", "train"))
-TEST = (("coco256", "val"), ("openimages_vehicles", "valid"))
-CLASSES = ("person", "vehicle")
-VEHICLES = ("car", "bus", "truck", "motorcycle", "ambulance")
-NO_PEOPLE = "openimages_vehicles"
 SIDE = 128  # pixels of the input
 START = 60  # labels at first
-RULE = OutputContract(boxes="boxes", scores="scores", score_floor=0.01, nms_iou=0.6, max_detections=100)
 
 
 Weights = dict[str, NDArray[np.generic]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
-    """Letterboxed pictures and their boxes: what the loop trains on, and where their labels come from."""
-
-    frames: list[Frame]
-    images: list[NDArray[np.uint8]]  # (SIDE, SIDE, 3)
-    truths: list[Truth]  # input pixels
-
-    @property
-    def boxes(self) -> list[NDArray[np.float32]]:
-        """(M, 4) of each picture."""
-        return [truth.boxes for truth in self.truths]
-
-    @property
-    def labels(self) -> list[NDArray[np.int64]]:
-        """(M,) of each picture."""
-        return [truth.labels for truth in self.truths]
-
-    @property
-    def ignore(self) -> list[NDArray[np.bool_]]:
-        """(M,) of each picture."""
-        return [truth.ignore for truth in self.truths]
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8."""
-        return self.images[index]
-
-    def at(self, chosen: Sequence[int]) -> "Pictures":
-        """Some of them."""
-        frames, images = [self.frames[i] for i in chosen], [self.images[i] for i in chosen]
-        return Pictures(frames, images, [self.truths[i] for i in chosen])
-
-    def items(self) -> list[tuple[str, NDArray[np.uint8]]]:
-        """As `predict_with` takes them."""
-        return [(frame.frame_id, image) for frame, image in zip(self.frames, self.images, strict=True)]
-
-
-def read(parts: Sequence[tuple[str, str]], *, test: bool) -> Pictures:
-    """The pictures of some sets."""
-    result = Pictures([], [], [])
-    for name, split in parts:
-        doc = read_json(DATA / name / f"instances_{split}.json")
-        names = {category["id"]: category["name"].lower() for category in doc["categories"]}
-        for entry in doc["images"]:
-            image = decode((DATA / name / "images" / split / entry["file_name"]).read_bytes())
-            placed, placement = letterbox(image, (SIDE, SIDE))
-            size = image.shape[1], image.shape[0]
-            frame_id = f"{name}/{split}/{entry['id']}"
-            boxes = [
-                Annotation(frame_id, label, x, y, width, height, ignore=bool(it.get("iscrowd")))
-                for it in doc["annotations"]
-                if it["image_id"] == entry["id"] and (label := _label(names[it["category_id"]]))
-                for x, y, width, height in [it["bbox"]]
-            ]
-            if test and name == NO_PEOPLE:
-                boxes.append(Annotation(frame_id, "person", 0, 0, *size, ignore=True))
-            truth = Truth.of(boxes, CLASSES)
-            result.frames.append(Frame(frame_id, name, name, 0, None, *size, "", phash=perceptual_hash(image)))
-            result.images.append(placed)
-            result.truths.append(Truth(placement.to_input(truth.boxes), truth.labels, truth.ignore))
-    return result
-
-
-def _label(name: str) -> str:
-    return "vehicle" if name in VEHICLES else name if name == "person" else ""
 
 
 def train(weights: Weights | None, pictures: Pictures, samples: int, seed: int) -> Detector:
@@ -239,7 +155,7 @@ def simulate(job: tuple[int, str, Weights, argparse.Namespace]) -> list[list[flo
 @cache
 def pictures() -> tuple[Pictures, Pictures]:
     """Pool and test, read once a process."""
-    return read(POOL, test=False), read(TEST, test=True)
+    return read(LEARN, SIDE, test=False), read(TEST, SIDE, test=True)
 
 
 def _arrays(model: Detector) -> Weights:

@@ -1,9 +1,12 @@
 """The one interface of every detector: loss on a batch, candidates for everything else."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -40,6 +43,6 @@ class Detector(nn.Module, ABC):
         """Candidates of a batch of uint8 images (B, 3, H, W): boxes (B, A, 4) and scores (B, A, C)."""
 
 
-def to_batch(images: list[Tensor]) -> Tensor:
-    """(3, H, W) uint8 pictures to one contiguous batch, channels last, as the CPU's convolutions like it."""
-    return torch.stack(images).contiguous(memory_format=torch.channels_last)
+def to_batch(images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """(H, W, 3) uint8 pictures as a batch (B, 3, H, W): channels last, as they are and as convolutions like it."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

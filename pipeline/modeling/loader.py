@@ -1,11 +1,13 @@
 """Batches from decoded pictures, with cheap geometry.
 
-Every picture's randomness is a function of (seed, epoch, index), so an interrupted run continues with exactly the
-pictures that an uninterrupted one would have seen.
+Every picture's randomness is a function of (seed, epoch, place in the epoch), so an interrupted run continues with
+exactly the pictures that an uninterrupted one would have seen.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +24,6 @@ from pipeline.runtime.preprocess import FILL
 
 MIN_SIDE = 2.0  # input pixels: a smaller rest of a box says nothing
 MIN_VISIBLE = 0.3  # share of a box's area that must remain; less becomes an ignore region
-AHEAD = 3  # batches prepared while the model works
 
 Picture = NDArray[np.uint8]
 
@@ -57,16 +58,15 @@ class Sample:
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
 
-    def tensors(self) -> tuple[Tensor, Target]:
-        """What the model takes: (3, H, W) uint8 and its target."""
-        image = torch.from_numpy(self.image.copy()).permute(2, 0, 1)  # a shard's pixels are read-only
-        return image, Target(*(torch.from_numpy(a.copy()) for a in (self.boxes, self.labels, self.ignore)))
+    def target(self) -> Target:
+        """What the model should find."""
+        return Target(*(torch.from_numpy(a.copy()) for a in (self.boxes, self.labels, self.ignore)))
 
 
 def batches(
-    pictures: Pictures, p: LoopAugmentParams, *, batch_size: int, seed: int, epoch: int, plain: bool
+    pictures: Pictures, p: LoopAugmentParams, *, batch_size: int, seed: int, epoch: int, plain: bool, ahead: int = 0
 ) -> Iterator[tuple[Tensor, list[Target]]]:
-    """The batches of one epoch, prepared ahead in a thread; a smaller rest is left out unless it is all there is.
+    """The batches of one epoch, drawn by a thread a core; a smaller rest is left out unless it is all.
 
     Args:
         pictures: what to draw from.
@@ -75,23 +75,29 @@ def batches(
         seed: of the training.
         epoch: from 0.
         plain: only flip; no mosaic, zoom, shift or recolouring.
+        ahead: batches drawn while the network works. With a network on the same cores 0 is fastest: threads that wait
+            for a core that others hold take several times as long, and drawing alone takes little.
     """
     order = sampled(repeat_factors(pictures), np.random.default_rng((seed, epoch)))
     count = max(1, len(order) // batch_size)
-    chunks = [order[i * batch_size : (i + 1) * batch_size] for i in range(count)]
 
-    def make(chunk: NDArray[np.int64]) -> tuple[Tensor, list[Target]]:
-        samples = [draw(pictures, int(i), p, np.random.default_rng((seed, epoch, int(i))), plain=plain) for i in chunk]
-        images, targets = zip(*(s.tensors() for s in samples), strict=True)
-        return to_batch(list(images)), list(targets)
+    def make(place: int) -> Sample:
+        return draw(pictures, int(order[place]), p, np.random.default_rng((seed, epoch, place)), plain=plain)
 
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(make, chunk) for chunk in chunks[:AHEAD]]
-        for chunk in [*chunks[AHEAD:], *[None] * min(AHEAD, count)]:
-            ready = waiting.pop(0)
-            if chunk is not None:
-                waiting.append(pool.submit(make, chunk))
-            yield ready.result()
+    waiting: deque[list[Future[Sample]]] = deque()
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for batch in range(count):
+            places = range(batch * batch_size, min((batch + 1) * batch_size, len(order)))
+            waiting.append([pool.submit(make, place) for place in places])
+            if len(waiting) > ahead:
+                yield collate([it.result() for it in waiting.popleft()])
+        while waiting:
+            yield collate([it.result() for it in waiting.popleft()])
+
+
+def collate(samples: Sequence[Sample]) -> tuple[Tensor, list[Target]]:
+    """A batch (B, 3, H, W) of pictures and its targets."""
+    return to_batch([sample.image for sample in samples]), [sample.target() for sample in samples]
 
 
 def repeat_factors(pictures: Pictures) -> NDArray[np.float64]:

@@ -1,14 +1,14 @@
 """The training loop: one function of (model, pictures, parameters, state), with an epoch as its unit of survival."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from pipeline.core.errors import SightlineError
@@ -28,6 +28,7 @@ from pipeline.modeling.state import (
 Validate = Callable[[Detector], dict[str, float]]
 OnEpoch = Callable[[dict[str, float], int], None]
 SCORE = "val/AP"  # what decides which weights are best
+AHEAD = 3  # batches drawn while a GPU works
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,7 @@ def fit(
     """
     if not len(pictures):
         raise SightlineError("train: the training set holds no picture; see the split's summary")
-    trainer = _Trainer(model, pictures, p)
+    trainer = Trainer(model, pictures, p)
     state = trainer.start(state_path)
     with _Progress(p, trainer.steps, state.rows) as progress:
         for epoch in range(state.epoch, p.epochs):
@@ -103,7 +104,7 @@ class _Progress:
             self.latest = {"AP": f"{row[SCORE]:.3f}"}
 
 
-class _Trainer:
+class Trainer:
     """Model, its moving average and its optimiser on their device."""
 
     def __init__(self, model: Detector, pictures: Pictures, p: TrainParams) -> None:
@@ -113,6 +114,9 @@ class _Trainer:
         self.model = on_device(model, self.where)
         self.average = deepcopy(self.model).eval()
         self.optimizer = _optimizer(self.model, p.optimizer)
+        pairs = list(zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True))
+        self._floats = _columns(pair for pair in pairs if pair[0].is_floating_point())
+        self._counts = _columns(pair for pair in pairs if not pair[0].is_floating_point())
         self.steps = max(1, len(pictures) // p.batch_size)  # an epoch
 
     def start(self, path: Path) -> State:
@@ -129,7 +133,7 @@ class _Trainer:
         """Train one epoch (from 0) and return its row of the curves."""
         self.model.train()
         totals: dict[str, float] = {}
-        for step, terms in enumerate(self._steps(epoch), start=1):
+        for step, terms in enumerate(self.each_step(epoch), start=1):
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0.0) + value
             progress.step(epoch, totals["loss"] / step)
@@ -151,10 +155,13 @@ class _Trainer:
             optimizer_tensors(self.optimizer),
         )
 
-    def _steps(self, epoch: int) -> Iterator[dict[str, float]]:
+    def each_step(self, epoch: int) -> Iterator[dict[str, float]]:
+        """Train one epoch (from 0); the loss and its terms of each step."""
         plain = epoch >= self.p.epochs - self.p.loop.close_epochs
+        ahead = 0 if self.where.type == "cpu" else AHEAD
+        p = self.p
         loader = batches(
-            self.pictures, self.p.loop, batch_size=self.p.batch_size, seed=self.p.seed, epoch=epoch, plain=plain
+            self.pictures, p.loop, batch_size=p.batch_size, seed=p.seed, epoch=epoch, plain=plain, ahead=ahead
         )
         for step, (images, targets) in enumerate(loader, start=epoch * self.steps):
             for group in self.optimizer.param_groups:
@@ -178,11 +185,8 @@ class _Trainer:
     def _follow(self, step: int) -> None:
         """Move the average towards the weights; slowly only once there is something worth remembering."""
         decay = self.p.ema_decay * (1 - math.exp(-step / 200))
-        for mean, value in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
+        torch._foreach_lerp_(*self._floats, 1 - decay)
+        torch._foreach_copy_(*self._counts)
 
 
 def learning_rate(p: TrainParams, step: int, steps: int) -> float:
@@ -209,7 +213,12 @@ def _optimizer(model: Detector, p: OptimizerParams) -> torch.optim.Optimizer:
     ]
     if p.name == "sgd":
         return torch.optim.SGD(groups, lr=p.lr, momentum=p.momentum, nesterov=p.momentum > 0)
-    return torch.optim.AdamW(groups, lr=p.lr)
+    return torch.optim.AdamW(groups, lr=p.lr, fused=True)
+
+
+def _columns(pairs: Iterable[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    held = list(pairs)
+    return [mean for mean, _ in held], [value for _, value in held]
 
 
 def _copy(model: nn.Module) -> Tensors:

@@ -66,7 +66,7 @@ def predict_with(
 
 def candidates(model: Detector, images: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Boxes (B, A, 4) input-pixel xyxy and scores (B, A, C) of letterboxed (H, W, 3) uint8 pictures."""
-    batch = to_batch([torch.from_numpy(image).permute(2, 0, 1) for image in images])
+    batch = to_batch(images)
     where = next(model.parameters()).device
     with torch.inference_mode():
         boxes, scores = model(batch.to(where))

@@ -76,13 +76,21 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Put the moments back; learning rates come from the schedule."""
+    """Put the moments back, laid out in memory as their parameters; learning rates come from the schedule.
+
+    AdamW's fused kernel pairs values by their place in memory: beside a parameter that is channels last, moments that
+    are not would be those of other weights.
+    """
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     whole_state: dict[str, Any] = {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     optimizer.load_state_dict(whole_state)
+    for parameter, held in optimizer.state.items():
+        for name, value in held.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                held[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _open(path: Path) -> tuple[Tensors, dict[str, str]]:

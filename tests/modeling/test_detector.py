@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +25,6 @@ def test_every_loss_is_finite_and_reaches_every_weight(name: str, boxes: list[li
 
 
 def test_a_batch_is_channels_last() -> None:
-    batch = to_batch([torch.zeros(3, 8, 16, dtype=torch.uint8)] * 2)
+    batch = to_batch([np.zeros((8, 16, 3), np.uint8)] * 2)
     assert batch.shape == (2, 3, 8, 16)
     assert batch.is_contiguous(memory_format=torch.channels_last)
