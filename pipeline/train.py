@@ -140,12 +140,12 @@ def main(argv: list[str] | None = None) -> None:
         card = ModelCard(
             name=settings.model.name, classes=classes, width=settings.input.width, height=settings.input.height
         )
-        write(args.out, trained, card, settings.train.epochs)
+        write(args.out, trained, card, len(trained.rows))
         live.finish(weights=file_sha256(args.out / "best.safetensors"))
     shutil.rmtree(folder)
     summary(
         "train",
-        f"{settings.train.epochs} epochs of {settings.model.name}; best validation AP {trained.best_score:.3f} "
+        f"{len(trained.rows)} epochs of {settings.model.name}; best validation AP {trained.best_score:.3f} "
         f"in epoch {trained.best_epoch}",
     )
 

@@ -203,6 +203,7 @@ class TrainParams(Params):
     loop: LoopAugmentParams
     validate_every: int = Field(ge=1)  # epochs
     checkpoint_every: int = Field(ge=1)  # epochs
+    patience: int = Field(ge=0)  # validations without a better AP after which it ends; 0 for never
 
 
 class OperatingParams(Params):

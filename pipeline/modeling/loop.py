@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from pipeline.core.errors import SightlineError
 from pipeline.core.params import OptimizerParams, TrainParams
-from pipeline.modeling.detector import Detector
+from pipeline.modeling.detector import Detector, Target
 from pipeline.modeling.device import autocast, device, on_device, resolve_precision
 from pipeline.modeling.loader import Pictures, batches
 from pipeline.modeling.state import (
@@ -22,6 +23,7 @@ from pipeline.modeling.state import (
     optimizer_tensors,
     read_state,
     restore_optimizer,
+    write_batch,
     write_state,
 )
 
@@ -29,6 +31,7 @@ Validate = Callable[[Detector], dict[str, float]]
 OnEpoch = Callable[[dict[str, float], int], None]
 SCORE = "val/AP"  # what decides which weights are best
 AHEAD = 3  # batches drawn while a GPU works
+BAD_BATCH = "bad-batch.safetensors"  # the one on which the loss stopped being a number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,11 +59,12 @@ def fit(
         state_path: where the state is kept between epochs.
 
     Raises:
-        SightlineError: the loss stopped being a number, or there is no picture.
+        SightlineError: the loss stopped being a number (the batch lies beside the state), the memory does not hold a
+            batch, or there is no picture.
     """
     if not len(pictures):
         raise SightlineError("train: the training set holds no picture; see the split's summary")
-    trainer = Trainer(model, pictures, p)
+    trainer = Trainer(model, pictures, p, state_path.with_name(BAD_BATCH))
     state = trainer.start(state_path)
     with _Progress(p, trainer.steps, state.rows) as progress:
         for epoch in range(state.epoch, p.epochs):
@@ -72,7 +76,14 @@ def fit(
                 write_state(state_path, state)
             progress.done(row)
             on_epoch(row, epoch + 1)
+            if p.patience and _without_gain(state) >= p.patience:
+                break
     return Trained(state.best, state.average, state.best_epoch, state.best_score, state.rows)
+
+
+def _without_gain(state: State) -> int:
+    """Validations since the best one."""
+    return sum(SCORE in row and row["epoch"] > state.best_epoch for row in state.rows)
 
 
 class _Progress:
@@ -107,8 +118,8 @@ class _Progress:
 class Trainer:
     """Model, its moving average and its optimiser on their device."""
 
-    def __init__(self, model: Detector, pictures: Pictures, p: TrainParams) -> None:
-        self.p, self.pictures = p, pictures
+    def __init__(self, model: Detector, pictures: Pictures, p: TrainParams, bad_batch: Path = Path(BAD_BATCH)) -> None:
+        self.p, self.pictures, self.bad_batch = p, pictures, bad_batch
         self.where = device()
         self.precision = resolve_precision(p.precision)
         self.model = on_device(model, self.where)
@@ -166,20 +177,27 @@ class Trainer:
         for step, (images, targets) in enumerate(loader, start=epoch * self.steps):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.p, step, self.steps)
-            with autocast(self.precision, self.where):
-                terms = self.model.loss(images.to(self.where), [t.to(self.where) for t in targets])
-            loss = torch.stack(list(terms.values())).sum()
-            if not torch.isfinite(loss):
-                raise SightlineError(
-                    f"train: the loss is {float(loss.detach())} in epoch {epoch + 1}; lower train.optimizer.lr "
-                    "or set train.precision=fp32"
-                )
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.p.clip_norm)
-            self.optimizer.step()
+            with _fits(p.batch_size):
+                terms, loss = self._descend(images, targets, epoch)
             self._follow(step + 1)
             yield {"loss": float(loss.detach())} | {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
+
+    def _descend(self, images: Tensor, targets: list[Target], epoch: int) -> tuple[dict[str, Tensor], Tensor]:
+        """One step of the optimiser; the loss and its terms before it."""
+        with autocast(self.precision, self.where):
+            terms = self.model.loss(images.to(self.where), [t.to(self.where) for t in targets])
+        loss = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(loss):
+            write_batch(self.bad_batch, images, targets)
+            raise SightlineError(
+                f"train: the loss is {float(loss.detach())} in epoch {epoch + 1}; lower train.optimizer.lr or set "
+                f"train.precision=fp32; the batch lies in {self.bad_batch}"
+            )
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.p.clip_norm)
+        self.optimizer.step()
+        return terms, loss
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
@@ -187,6 +205,20 @@ class Trainer:
         decay = self.p.ema_decay * (1 - math.exp(-step / 200))
         torch._foreach_lerp_(*self._floats, 1 - decay)
         torch._foreach_copy_(*self._counts)
+
+
+@contextmanager
+def _fits(batch_size: int) -> Iterator[None]:
+    """What is raised where memory is short, in words."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+            raise SightlineError(
+                f"train: the memory does not hold a batch of {batch_size} pictures; set train.batch_size="
+                f"{max(1, batch_size // 2)}, or a smaller input"
+            ) from None
+        raise
 
 
 def learning_rate(p: TrainParams, step: int, steps: int) -> float:

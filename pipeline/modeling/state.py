@@ -5,6 +5,7 @@ the optimiser's moments and the rows of the curves are all there is.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from pipeline.core.errors import DataError
 from pipeline.io.files import whole
+from pipeline.modeling.detector import Target
 
 Tensors = dict[str, Tensor]
 
@@ -53,6 +55,14 @@ def write_state(path: Path, state: State) -> None:
     tensors = {f"{part}/{name}": value for part in PARTS for name, value in getattr(state, part).items()}
     plain = {"epoch": state.epoch, "rows": state.rows, "best_score": state.best_score, "best_epoch": state.best_epoch}
     save_tensors(path, tensors, {"state": json.dumps(plain)})
+
+
+def write_batch(path: Path, images: Tensor, targets: Sequence[Target]) -> None:
+    """Write a batch (B, 3, H, W) to look at: `images`, and `boxes/i`, `labels/i`, `ignore/i` of picture i."""
+    tensors = {"images": images}
+    for i, target in enumerate(targets):
+        tensors |= {f"boxes/{i}": target.boxes, f"labels/{i}": target.labels, f"ignore/{i}": target.ignore}
+    save_tensors(path, tensors)
 
 
 def read_state(path: Path) -> State:

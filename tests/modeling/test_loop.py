@@ -10,6 +10,8 @@ from pipeline.core.params import TrainParams
 from pipeline.modeling.detector import Detector
 from pipeline.modeling.loader import Pictures
 from pipeline.modeling.loop import Trained, fit, learning_rate
+from pipeline.modeling.nano import Nano
+from pipeline.modeling.state import load_tensors
 from pipeline.modeling.zoo import build
 
 PARAMS: dict[str, Any] = {
@@ -25,6 +27,7 @@ PARAMS: dict[str, Any] = {
     "loop": {"flip": 0.5, "mosaic": 0.3, "scale": 0.2, "translate": 0.1, "colour": 0.1, "close_epochs": 1},
     "validate_every": 2,
     "checkpoint_every": 1,
+    "patience": 0,
 }
 
 
@@ -82,8 +85,33 @@ def test_the_loss_falls(squares: Pictures, tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(squares: Pictures, tmp_path: Path) -> None:
-    with pytest.raises(SightlineError, match=r"lower train\.optimizer\.lr"):
+    with pytest.raises(SightlineError, match=r"lower train\.optimizer\.lr.*bad-batch"):
         train(squares, tmp_path / "state", optimizer={**PARAMS["optimizer"], "lr": 1e30}, clip_norm=1e30)
+    batch = load_tensors(tmp_path / "bad-batch.safetensors")
+    assert batch["images"].dtype == torch.uint8
+    assert len([name for name in batch if name.startswith("boxes/")]) == len(batch["images"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough memory")],
+    ids=["GPU", "CPU"],
+)
+def test_a_batch_too_large_for_the_memory_says_what_to_set(
+    squares: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Nano, "loss", fails)
+    with pytest.raises(SightlineError, match=r"set train\.batch_size=4"):
+        train(squares, tmp_path / "state", batch_size=8)
+
+
+def test_it_ends_where_validation_has_not_gained_for_long_enough(squares: Pictures, tmp_path: Path) -> None:
+    trained = train(squares, tmp_path / "state", epochs=20, patience=2)  # every validation gives the same AP
+    assert [row["epoch"] for row in trained.rows if "val/AP" in row] == [2, 4, 6]
+    assert len(trained.rows) == 6
 
 
 def test_nothing_to_train_on_is_a_clear_error(squares: Pictures, tmp_path: Path) -> None:
