@@ -125,6 +125,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(settings.train.seed)
     classes = settings.data.classes
     model = build(settings.model.name, len(classes), settings.size, settings.model.weights)
+    summary("train", f"{settings.model.name} starts from {model.origin}")
     mark = fingerprint(settings, [args.training, args.splits, args.annotations])
     live = LiveRun(register.experiment, mark, settings.train.model_dump(mode="json"))
     folder = args.state / mark

@@ -164,7 +164,7 @@ class AugmentParams(Params):
 class ModelParams(Params):
     """Section `model`."""
 
-    name: Literal["nano", "ssdlite"]
+    name: Literal["nano", "ssdlite", "retinanet", "retinanet_resnet50", "fcos", "fcos_resnet50", "fasterrcnn"]
     weights: Literal["none", "default"]  # `default`: pretrained where they can be had
 
 

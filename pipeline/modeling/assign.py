@@ -34,11 +34,11 @@ def assign(points: Tensor, boxes: Tensor, scores: Tensor, target: Target) -> Ass
     """
     wanted, labels = target.boxes[~target.ignore], target.labels[~target.ignore]
     quality = torch.zeros_like(scores)
-    background = ~_inside(points, target.boxes[target.ignore]).any(0)
+    background = ~within(points, target.boxes[target.ignore]).any(0)
     if not len(wanted):
         none = points.new_zeros(0, dtype=torch.long)
         return Assigned(quality, background, none, boxes.new_zeros(0, 4))
-    inside = _inside(points, wanted)  # (M, A)
+    inside = within(points, wanted)  # (M, A)
     overlap = box_iou(wanted, boxes) * inside
     alignment = scores[:, labels].T.pow(ALPHA) * overlap.pow(BETA)
     # Early on every overlap is near zero: a point close to the centre is then as good as any, and better than none.
@@ -58,7 +58,7 @@ def assign(points: Tensor, boxes: Tensor, scores: Tensor, target: Target) -> Ass
     return Assigned(quality, background, positive, wanted[mine])
 
 
-def _inside(points: Tensor, boxes: Tensor) -> Tensor:
+def within(points: Tensor, boxes: Tensor) -> Tensor:
     """Which points lie in which boxes: (M, A) bool."""
     low = points[None] - boxes[:, None, :2]
     high = boxes[:, None, 2:] - points[None]

@@ -30,6 +30,8 @@ class Detector(nn.Module, ABC):
     graph that is exported; `runtime.postprocess` makes detections of it everywhere.
     """
 
+    origin = "random weights"  # what training starts from, for the log
+
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes

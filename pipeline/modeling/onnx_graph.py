@@ -148,5 +148,5 @@ def _leading_to(proto: onnx.ModelProto, wanted: Container[str]) -> set[str]:
         if needed.intersection(node.output):
             leading.add(node.name)
         if node.name in leading or node.name in wanted:
-            needed.update(node.input)
+            needed.update(node.input[:1] if node.op_type == "RoiAlign" else node.input)  # regions are coordinates
     return leading

@@ -2,50 +2,48 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torchvision.models import MobileNet_V3_Large_Weights
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
-from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import box_iou
 
-from pipeline.modeling.detector import Detector, Target
+from pipeline.modeling.detector import Target
+from pipeline.modeling.torchvision_common import (
+    CERTAIN,
+    NEITHER,
+    TorchvisionDetector,
+    decoded,
+    matches,
+    objects,
+    start,
+)
 
 
-class SsdLite(Detector):
-    """torchvision's network, anchors, matcher and loss; our letterbox before it and our NMS after it."""
+class SsdLite(TorchvisionDetector):
+    """torchvision's network, anchors, matcher and loss; our letterbox before it and our NMS after it.
+
+    Background anchors whose centre lies in an ignore region are not trained. Pretrained weights begin the backbone up
+    to its tail, which torchvision halves where a network starts from scratch: a trained one must fit either way.
+    """
 
     def __init__(self, classes: int, size: tuple[int, int], weights: str) -> None:
-        super().__init__(classes)
-        backbone = MobileNet_V3_Large_Weights.DEFAULT if weights == "default" else None
-        self.net = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=backbone, num_classes=classes + 1)
-        self.size = size
+        net = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes + 1)
+        origin = start(net.backbone, MobileNet_V3_Large_Weights.DEFAULT, weights, "features.0.")
+        super().__init__(classes, size, net, net.anchor_generator)
+        self.origin = origin
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See `Detector.forward`. The batch stays one tensor throughout, so that its size is free in the export."""
-        head, anchors = self._raw(images)
-        sides = head["bbox_regression"]
-        repeated = anchors.repeat(sides.shape[0], 1)
-        boxes: Tensor = self.net.box_coder.decode_single(sides.reshape(-1, 4), repeated)
-        return boxes.reshape(sides.shape), head["cls_logits"].softmax(-1)[..., 1:]
+        head = self.head(images)
+        boxes = decoded(self.net.box_coder, head["bbox_regression"], self.anchors)
+        return boxes, head["cls_logits"].softmax(-1)[..., 1:]
 
     def loss(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        """See `Detector.loss`: SSD's `bbox_regression` and `classification`. Ignore regions count as background."""
-        head, anchors = self._raw(images)
-        wanted = [{"boxes": t.boxes[~t.ignore], "labels": t.labels[~t.ignore] + 1} for t in targets]
-        matched = [self._match(anchors, target["boxes"]) for target in wanted]
-        losses: dict[str, Tensor] = self.net.compute_loss(wanted, head, [anchors] * len(targets), matched)
+        """See `Detector.loss`: SSD's `bbox_regression` and `classification`."""
+        head = self.head(images)
+        matched = [matches(self.net.proposal_matcher, self.anchors, t) for t in targets]
+        # What is surely background costs nothing, and is the last that SSD mines for its negatives.
+        sure = functional.one_hot(torch.zeros_like(self.anchors[0, 0]).long(), self.classes + 1) * CERTAIN
+        head["cls_logits"] = torch.where((torch.stack(matched) == NEITHER)[..., None], sure, head["cls_logits"])
+        anchors = [self.anchors] * len(targets)
+        losses: dict[str, Tensor] = self.net.compute_loss(objects(targets, 1), head, anchors, matched)
         return losses
-
-    def _match(self, anchors: Tensor, boxes: Tensor) -> Tensor:
-        """Index of the object of each anchor (A,), -1 for background."""
-        if not len(boxes):
-            return torch.full((len(anchors),), -1, dtype=torch.int64, device=anchors.device)
-        matched: Tensor = self.net.proposal_matcher(box_iou(boxes, anchors))
-        return matched
-
-    def _raw(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The head's outputs, float32, and the anchors (A, 4) that all pictures share."""
-        pixels = images.float() / 127.5 - 1.0
-        maps = list(self.net.backbone(pixels).values())
-        first = ImageList(pixels[:1], [(self.size[1], self.size[0])])
-        anchors: Tensor = self.net.anchor_generator(first, [m[:1] for m in maps])[0]
-        return {name: value.float() for name, value in self.net.head(maps).items()}, anchors

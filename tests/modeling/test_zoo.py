@@ -1,10 +1,12 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from pipeline.core.errors import DataError
+from pipeline.core.params import ModelParams
 from pipeline.modeling.state import save_tensors
 from pipeline.modeling.zoo import BUILDERS, build, load
 
@@ -43,6 +45,11 @@ def test_a_folder_that_holds_no_model(tmp_path: Path, changes: dict[str, object]
 def test_a_missing_model_names_the_stage(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro train"):
         load(tmp_path)
+
+
+def test_every_detector_can_be_chosen() -> None:
+    options = {path.stem for path in (Path(__file__).parents[2] / "conf/model").glob("*.yaml")}
+    assert set(get_args(ModelParams.model_fields["name"].annotation)) == set(BUILDERS) == options
 
 
 @pytest.mark.parametrize("name", BUILDERS)
