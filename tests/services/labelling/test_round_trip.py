@@ -200,7 +200,7 @@ def test_the_labelling_page_shows_the_predicted_boxes(site: Any, running: LocalS
     page.goto(f"{running.url}/projects/{site.server.project(site.p.project).id}/data?task={task['id']}")
     page.wait_for_selector(".lsf-tree__node_type_rectangleregion")
     assert page.locator(".lsf-tree__node_type_rectangleregion").count() == 2
-    _until(lambda: _redness(page, _on_page(page, boxes, frame.width)) > 0.9)
+    _until_drawn(lambda: _redness(page, _on_page(page, boxes, frame.width)))
 
 
 def _on_page(page: Any, boxes: NDArray[np.float32], width: int) -> NDArray[np.float32]:
@@ -222,11 +222,11 @@ def _redness(page: Any, boxes: NDArray[np.float32]) -> float:
     return float(np.concatenate(on_line).mean())
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def _until_drawn(share: Callable[[], float]) -> None:
     """Wait for what a browser draws when it is ready."""
     end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "nothing of the kind was drawn within a minute"
+    while (drawn := share()) <= 0.9:
+        assert time.monotonic() < end, f"after a minute {drawn:.0%} of the outlines are drawn"
 
 
 def items_of(count: int) -> list[Item]:
