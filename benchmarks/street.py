@@ -28,8 +28,8 @@ from pipeline.io.images import decode
 from pipeline.modeling.loop import Trainer, fit
 from pipeline.modeling.predict import predict_with
 from pipeline.modeling.zoo import build
-from pipeline.runtime.contract import OutputContract
 from pipeline.runtime.preprocess import letterbox
+from pipeline.train import RULE
 from pipeline.vision.quality import perceptual_hash
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,6 @@ TEST = (("coco256", "val"), ("openimages_vehicles", "valid"))
 CLASSES = ("person", "vehicle")
 VEHICLES = ("car", "bus", "truck", "motorcycle", "ambulance")
 NO_PEOPLE = "openimages_vehicles"
-RULE = OutputContract(boxes="boxes", scores="scores", score_floor=0.01, nms_iou=0.6, max_detections=100)
 STEPS = 40  # that the speed is measured on
 
 

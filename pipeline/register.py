@@ -11,33 +11,36 @@ champion stays until a person moves the alias. The same iteration twice is one v
 """
 
 import json
-import math
-import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.core.config import read_params
-from pipeline.core.errors import DataError, SightlineError
-from pipeline.core.metrics import flatten
-from pipeline.core.params import EvaluateParams, ExportParams, GateParams, RegisterParams
+from pipeline.core.errors import SightlineError
+from pipeline.core.params import EvaluateParams, GateParams, RegisterParams
 from pipeline.core.stage import run, stage_arguments, summary
-from pipeline.core.types import Sample, Split
 from pipeline.core.verdict import Line, Promotion, Verdict, conclude
-from pipeline.io.files import file_sha256, read_json, sha256, write_bytes, write_json
-from pipeline.io.frames import split_ids
-from pipeline.io.tables import read_annotations
-from pipeline.runtime.contract import CONTRACT, Contract
+from pipeline.io.documents import read_object
+from pipeline.io.files import write_bytes, write_json
+from pipeline.runtime.contract import CONTRACT
 from pipeline.runtime.files import read_model, read_plain
 from pipeline.runtime.golden import GOLDEN
 from pipeline.services import ledger, tracking
 from pipeline.services.bundling import shipped
-from pipeline.services.champion import Champion, keep, meet, read_benchmark
+from pipeline.services.champion import Champion, keep, meet
+from pipeline.services.iteration import (
+    LATENCY,
+    VERIFIED,
+    Iteration,
+    key,
+    lineage_of,
+    numbers,
+    read_curves,
+    read_iteration,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,7 +53,6 @@ REPLACES = "sightline.replaces"  # tag: the champion's version when the decision
 CONDITIONS = "sightline.conditions"  # tag: JSON list of the limits that could not be assessed
 WITHHELD = "sightline.withheld"  # tag: JSON list of the artifacts that do not ship
 AP = "sightline.AP"  # tag
-ROBUSTNESS, VERIFIED, LATENCY = "robustness.json", "verify.json", "latency.json"
 DATA_REPORTS = ("frames", "annotations", "splits", "training")
 MAX_REPORT = 5_000_000  # bytes; annotations for other tools are no report
 
@@ -74,141 +76,6 @@ class Decision(BaseModel):
     challenger: bool
     champion: bool
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Iteration:
-    """What one turn of the cycle has produced."""
-
-    gate: Path
-    evaluation: Path
-    robustness: Path
-    train: Path
-    export: Path
-    target: str  # the one that MLflow's model is of: the first of export.targets
-    verify: Path
-    data: Path
-    params: dict[str, Any]
-    metrics: dict[str, float]
-    verdict: Verdict  # the gate's
-    sample: Sample  # the benchmark, and what was found there
-    contract: Contract
-    benchmark: str
-    fingerprint: str  # hash of parameters, reports and artifacts
-
-    @property
-    def average_precision(self) -> float | None:
-        """AP on the benchmark; None where it was not measured."""
-        return self.metrics.get("AP")
-
-
-def read_iteration(
-    gate: Path, evaluation: Path, robustness: Path, train: Path, export: Path, verify: Path, data: Path
-) -> Iteration:
-    """Read and check everything before MLflow gets anything.
-
-    Raises:
-        DataError: a file is missing or broken, or the export is of other weights.
-    """
-    target = ExportParams.load("export").targets[0]
-    contract = Contract.read(export / target / CONTRACT)
-    weights = _hash(train / "best.safetensors")
-    if weights != contract.weights:
-        raise DataError(f"{export} was not made of the weights in {train}; run: dvc repro export")
-    # How work is spread changes no result.
-    params = {name: values for name, values in read_params().items() if name != "compute"}
-    benchmark = benchmark_hash(data, contract.classes)
-    reports = [gate, evaluation / "metrics.json", evaluation / "groups.json"]
-    optional = [path for path in (robustness / ROBUSTNESS,) if path.exists()]
-    exported = [*sorted(export.glob(f"*/{CONTRACT}")), export / "parity.json", export / "export.json"]
-    files = [*reports, *optional, *exported, verify / VERIFIED]
-    parts = [*map(_hash, files), benchmark, json.dumps(params, sort_keys=True)]
-    return Iteration(
-        gate=gate,
-        evaluation=evaluation,
-        robustness=robustness,
-        train=train,
-        export=export,
-        target=target,
-        verify=verify,
-        data=data,
-        params=params,
-        metrics=numbers(
-            _mapping(evaluation / "metrics.json")
-            | {"robustness": _under_corruption(robustness), "verify": _artifacts(verify)}
-        ),
-        verdict=_verdict(gate),
-        sample=read_benchmark(data, evaluation, contract.classes),
-        contract=contract,
-        benchmark=benchmark,
-        fingerprint=sha256("\n".join(parts).encode()),
-    )
-
-
-def _under_corruption(robustness: Path) -> dict[str, Any]:
-    """The means over corruptions; what each one gives is in the file itself. Nothing where it was not measured."""
-    if not (robustness / ROBUSTNESS).exists():
-        return {}
-    scores = _mapping(robustness / ROBUSTNESS)
-    return {name: scores[name] for name in ("mPC", "rPC") if name in scores}
-
-
-def _artifacts(verify: Path) -> dict[str, Any]:
-    """AP of each artifact and what it lost, and how fast it was where that was measured."""
-    latency = _mapping(verify / LATENCY)["artifacts"] if (verify / LATENCY).exists() else {}
-    return {
-        name: {key: it[key] for key in ("AP", "drop_AP") if key in it}
-        | {key: latency[name][key] for key in ("milliseconds", "bytes") if key in latency.get(name, {})}
-        for name, it in _mapping(verify / VERIFIED)["artifacts"].items()
-    }
-
-
-def _verdict(path: Path) -> Verdict:
-    try:
-        return Verdict.model_validate(_mapping(path))
-    except ValidationError as error:
-        raise DataError(f"{path} is no verdict: {error.error_count()} wrong values; run: dvc repro -f gate") from None
-
-
-def _hash(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run: dvc repro") from None
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}; run: dvc repro")
-    return value
-
-
-def benchmark_hash(data: Path, classes: tuple[str, ...]) -> str:
-    """Hash of what AP is measured on: frames of the benchmark split, their boxes, and the classes."""
-    frames = sorted(split_ids(data / "splits", Split.BENCHMARK))
-    inside = set(frames)
-    boxes = sorted(
-        (a.frame_id, a.label, *a.xyxy, a.ignore)
-        for a in read_annotations(data / "annotations" / "annotations.parquet")
-        if a.frame_id in inside
-    )
-    return sha256(json.dumps([frames, boxes, classes]).encode())
-
-
-def key(name: str) -> str:
-    """A name as MLflow takes it for a figure, a parameter or a tag."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
-
-
-def numbers(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Nested figures by key with slashes, as MLflow groups them; what is no number is left out."""
-    flat = flatten(dict(figures))
-    return {
-        key(name).replace(".", "/"): float(value)
-        for name, value in flat.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
 
 
 def group_table(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, list[Any]]:
@@ -298,7 +165,7 @@ def write_model(folder: Path, iteration: Iteration) -> Path:
     Raises:
         DataError: verify.json is about other files.
     """
-    source, verified = iteration.export / iteration.target, _mapping(iteration.verify / VERIFIED)
+    source, verified = iteration.export / iteration.target, read_object(iteration.verify / VERIFIED)
     none = not verified["targets"][iteration.target]["verified"]
     contract = shipped(iteration.contract, verified, unverified=none)
     files = {file: data for name in contract.artifacts for file, data in read_model(source, name).data.items()}
@@ -364,7 +231,7 @@ def log_run(client: "MlflowClient", iteration: Iteration, decision: Decision, p:
     tracking.log_metrics(client, run_id, iteration.metrics | figures | ledger.minutes(mlrun))
     client.log_dict(run_id, lineage, "lineage.json")
     log_files(client, run_id, iteration)
-    sheet = _mapping(iteration.evaluation / "preconditions.json")
+    sheet = read_object(iteration.evaluation / "preconditions.json")
     client.log_dict(run_id, {**sheet, "limits_not_assessed": list(decision.conditions)}, "preconditions.json")
     keep(client, run_id, iteration.sample)
     client.set_terminated(run_id)
@@ -375,9 +242,9 @@ def ledger_facts(client: "MlflowClient", iteration: Iteration, model: str) -> tu
     """What the ledger needs beside the figures that a run has anyway."""
     before = ledger.rows(client, model)
     return ledger.facts(
-        _mapping(iteration.data / "frames" / "ingest.json"),
-        _mapping(iteration.data / "annotations" / "annotate.json"),
-        _mapping(iteration.evaluation / "groups.json"),
+        read_object(iteration.data / "frames" / "ingest.json"),
+        read_object(iteration.data / "annotations" / "annotate.json"),
+        read_object(iteration.evaluation / "groups.json"),
         before[-1] if before else None,
     )
 
@@ -399,46 +266,9 @@ def training_run(client: "MlflowClient", iteration: Iteration, experiment: str, 
     return mlrun
 
 
-def read_curves(path: Path) -> list[dict[str, float]]:
-    """A row of figures an epoch. Raises DataError where a line is broken."""
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [{**row, "epoch": int(row["epoch"])} for row in rows]
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run: dvc repro train") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} does not hold a row of figures an epoch: {error!r}; run: dvc repro train") from None
-
-
-def lineage_of(iteration: Iteration) -> dict[str, Any]:
-    """Hashes of everything that the iteration comes from."""
-    tables = sorted(iteration.data.glob("*/*.parquet"))
-    return {
-        "params": sha256(json.dumps(iteration.params, sort_keys=True).encode()),
-        "weights": iteration.contract.weights,
-        "training_data": iteration.contract.training_data,
-        "benchmark": iteration.benchmark,
-        "tables": {path.relative_to(iteration.data).as_posix(): file_sha256(path) for path in tables},
-        "dvc": dvc_hashes(Path("dvc.lock"), iteration.data),
-        **tracking.git_state(),
-    }
-
-
-def dvc_hashes(lock: Path, data: Path) -> dict[str, str]:
-    """Hash of each folder below `data` that DVC keeps, by path; none where DVC has not run."""
-    if not lock.exists():
-        return {}
-    try:
-        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"].values()
-        outs = [out for stage in stages for out in stage.get("outs", ())]
-        return {out["path"]: out[out["hash"]] for out in outs if Path(out["path"]).is_relative_to(data)}
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
-        raise DataError(f"{lock} cannot be read; run: sightline repair") from None
-
-
 def log_files(client: "MlflowClient", run_id: str, iteration: Iteration) -> None:
     """Reports, tables, curves and figures as artifacts of the run."""
-    client.log_table(run_id, group_table(_mapping(iteration.evaluation / "groups.json")), "tables/groups.json")
+    client.log_table(run_id, group_table(read_object(iteration.evaluation / "groups.json")), "tables/groups.json")
     client.log_artifacts(run_id, str(iteration.evaluation), "evaluate")
     if iteration.robustness.exists():
         client.log_artifacts(run_id, str(iteration.robustness), "robustness")

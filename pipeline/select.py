@@ -38,6 +38,7 @@ from pipeline.core.selection import (
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Detections, Frame, Split, Truth
 from pipeline.core.weakness import Need, needs, needs_of, weakness
+from pipeline.io.documents import thresholds
 from pipeline.io.files import read_json, whole_folder, write_bytes, write_json
 from pipeline.io.frames import pictures, truth_of
 from pipeline.io.tables import read_frames, read_labelled
@@ -285,8 +286,8 @@ def main(argv: list[str] | None = None) -> None:
     truths = {split: truth_of(args.annotations, args.splits, split, classes) for split in MAY_LEARN}
     splits = {frame_id: split for split, some in truths.items() for frame_id in some}
     pool = pool_of(read_frames(args.frames / "frames.parquet"), looked_at, splits, SplitParams.load("split"))
-    thresholds = read_json(args.evaluation / "operating.json")["threshold"]
-    at = {name: float(thresholds[name]) for name in classes}
+    chosen = thresholds(args.evaluation / "operating.json", classes)
+    at = dict(zip(classes, chosen.tolist(), strict=True))
     reports = (args.evaluation / "preconditions.json", args.evaluation / "comparisons.json", args.gate)
     every = needs(*map(read_json, reports))
     boxes = {frame_id: truth for some in truths.values() for frame_id, truth in some.items()}

@@ -406,21 +406,6 @@ def test_a_broken_input_is_named_before_mlflow_gets_anything(
     assert not (world.root / "reports/register.json").exists()
 
 
-@pytest.mark.parametrize("line", ["{}", "[1]", "{", '{"epoch": "last"}'])
-def test_broken_curves_are_named(tmp_path: Path, line: str) -> None:
-    (tmp_path / "curves.jsonl").write_text(line)
-    with pytest.raises(DataError, match="does not hold a row of figures an epoch"):
-        register.read_curves(tmp_path / "curves.jsonl")
-
-
-def test_a_broken_lock_file_is_named(tmp_path: Path) -> None:
-    assert register.dvc_hashes(tmp_path / "none", Path("data")) == {}
-    for text in ("stages: [", "stages:\n  a: 1", "{}"):
-        (tmp_path / "dvc.lock").write_text(text)
-        with pytest.raises(DataError, match="sightline repair"):
-            register.dvc_hashes(tmp_path / "dvc.lock", Path("data"))
-
-
 def test_a_version_whose_decision_was_changed_is_refused(world: World) -> None:
     world.turn()
     connect().set_model_version_tag("sightline", "1", register.DECISION, "yes")

@@ -77,3 +77,11 @@ def thresholds(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
     if missing := [name for name in classes if name not in chosen]:
         raise DataError(f"{path} has no threshold of {', '.join(missing)}; run: dvc repro evaluate")
     return np.array([chosen[name] for name in classes], np.float64)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises DataError as `read_json`, and where the file holds something else."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}; run: dvc repro")
+    return value

@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.core.errors import DataError, SightlineError
 from pipeline.core.stage import summary
-from pipeline.io.files import read_json, sha256, whole_folder, write_bytes
+from pipeline.io.documents import read_object
+from pipeline.io.files import sha256, whole_folder, write_bytes
 from pipeline.runtime.bundle import SIGNATURE, SUMS, sums, unpacked
 from pipeline.runtime.contract import CONTRACT, Contract
 from pipeline.runtime.files import read_model, read_plain
@@ -39,7 +40,7 @@ def bundle_command(args: argparse.Namespace) -> None:
       sightline bundle nvidia --out kit.zip --unverified
     """
     folder = args.export / args.target
-    verified = _object(args.reports / "verify" / "verify.json")
+    verified = read_object(args.reports / "verify" / "verify.json")
     contract = shipped(Contract.read(folder / CONTRACT), verified, unverified=args.unverified)
     files = contents(folder, contract, args.reports, verified)
     files[LICENCE] = read_plain(args.licence)
@@ -87,7 +88,7 @@ def shipped(contract: Contract, verified: Mapping[str, Any], *, unverified: bool
 
 def contents(folder: Path, contract: Contract, reports: Path, verified: Values) -> dict[str, bytes]:
     """Files of a bundle by name, but for licence, bill of materials, list and signature."""
-    metrics, preconditions = (_object(reports / "evaluate" / name) for name in ("metrics.json", CONDITIONS))
+    metrics, preconditions = (read_object(reports / "evaluate" / name) for name in ("metrics.json", CONDITIONS))
     files = {file: data for name in contract.artifacts for file, data in read_model(folder, name).data.items()}
     return {
         **files,
@@ -163,13 +164,6 @@ def _selftest_arguments(parser: argparse.ArgumentParser) -> None:
         "--key", type=Path, metavar="KEY", help="PEM file with the public key of who must have signed it"
     )
     parser.add_argument("--artifact", default="", help="only this one")
-
-
-def _object(path: Path) -> Values:
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise DataError(f"{path} holds no object; run: dvc repro")
-    return value
 
 
 def _json(value: Any) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.core.stage import summary
 from pipeline.runtime.engine_build import build
+from pipeline.services.arguments import count
 
 PRECISIONS = ("fp32", "fp16", "int8")
 BATCH, WORKSPACE_MIB = 8, 2048
@@ -31,18 +32,11 @@ def build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kit", type=Path, metavar="KIT", help="folder of the TensorRT target")
     parser.add_argument("--precision", choices=PRECISIONS, default="", help="of the kit's (default: its default)")
     parser.add_argument(
-        "--batch", type=_count, default=BATCH, metavar="N", help=f"most pictures in a run, tuned for (default {BATCH})"
+        "--batch", type=count, default=BATCH, metavar="N", help=f"most pictures in a run, tuned for (default {BATCH})"
     )
     parser.add_argument(
-        "--workspace", type=_count, default=WORKSPACE_MIB, metavar="MIB", help=f"for a kernel (default {WORKSPACE_MIB})"
+        "--workspace", type=count, default=WORKSPACE_MIB, metavar="MIB", help=f"for a kernel (default {WORKSPACE_MIB})"
     )
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
 
 
 COMMANDS: Mapping[str, tuple[Callable[[argparse.Namespace], None], Callable[[argparse.ArgumentParser], None]]] = {

@@ -20,6 +20,7 @@ from pipeline.io.formats.prediction import Found, to_coco_results, to_json, to_m
 from pipeline.io.images import FORMATS, decode, defect, encode_jpeg
 from pipeline.runtime.bundle import unpacked
 from pipeline.runtime.session import Session, open_session
+from pipeline.services.arguments import count
 from pipeline.vision.draw import Color, draw_boxes
 
 MODEL, OUT = Path("models/export/cpu"), Path("predictions")
@@ -197,18 +198,11 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=KINDS, default=KINDS[0], help="of what is written (default: pictures)")
     parser.add_argument("--all", action="store_true", help="also below the operating thresholds")
     parser.add_argument("--fps", type=_rate, default=0.0, metavar="N", help="frames a second of a video (default: all)")
-    parser.add_argument("--threads", type=_count, default=0, metavar="N", help="default: one a core")
+    parser.add_argument("--threads", type=count, default=0, metavar="N", help="default: one a core")
 
 
 def _rate(text: str) -> float:
     value = float(text)
     if not 0 < value <= 240:
         raise argparse.ArgumentTypeError(f"must be above 0 and at most 240, got {value:g}")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value

@@ -17,6 +17,7 @@ from pipeline.io.shards import ShardReader, by_id
 from pipeline.io.tables import read_frames, read_labelled
 from pipeline.runtime.contract import CONTRACT
 from pipeline.runtime.session import Session, open_session
+from pipeline.services.arguments import count
 from pipeline.services.label_studio import TOKEN, URL, Server
 from pipeline.services.labelling.local import HOME, Account, LocalServer, program, write_private
 from pipeline.services.labelling.push import Proposer, clip_items, frame_items, push, spread
@@ -199,29 +200,22 @@ def _remember(url: str, token: str) -> None:
 
 def serve_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `serve`."""
-    parser.add_argument("--port", type=_count, default=8080, metavar="PORT", help="default: 8080")
-    parser.add_argument("--budget", type=_count, default=60, metavar="N", help="frames pushed at first (default 60)")
+    parser.add_argument("--port", type=count, default=8080, metavar="PORT", help="default: 8080")
+    parser.add_argument("--budget", type=count, default=60, metavar="N", help="frames pushed at first (default 60)")
 
 
 def push_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `push`."""
-    parser.add_argument("--budget", type=_count, metavar="N", help="at most N new tasks")
+    parser.add_argument("--budget", type=count, metavar="N", help="at most N new tasks")
     parser.add_argument("--only", type=Path, metavar="FILE", help="frame ids, one a line, in the order of their worth")
     parser.add_argument("--labelled", action="store_true", help="also frames that have labels")
     parser.add_argument(
         "--predict", nargs="?", const=CHAMPION, metavar="EXPORT", help="show a model's boxes; default: the champion's"
     )
     parser.add_argument(
-        "--review", nargs="?", type=_count, const=REVIEWED, metavar="N", help=f"send N frames back (default {REVIEWED})"
+        "--review", nargs="?", type=count, const=REVIEWED, metavar="N", help=f"send N frames back (default {REVIEWED})"
     )
     parser.add_argument("--frames", type=Path, default=FRAMES, metavar="PATH", help=f"default: {FRAMES}")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
 
 
 def setup_arguments(parser: argparse.ArgumentParser) -> None:
