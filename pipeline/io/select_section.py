@@ -13,7 +13,7 @@ SHEET = (
     "Pictures of the first frames to label; the table names them",
 )
 SHOWN = 20
-GAIN = "In simulation this choice beat chance by 0.006 AP50, standard error 0.003 over ten seeds (docs/selection.md)."
+UNPROVEN = "In simulation this choice is not surely better than chance: 0.000 to 0.006 AP50 (docs/selection.md)."
 NEW = ("uncertainty", "disagreement", "weakness", "rarity")
 LABELLED = ("suspicion", "uncertainty", "disagreement", "weakness")
 
@@ -33,7 +33,7 @@ def selection(figures: Figures, reports: Folder) -> Section:
     notes += ["Send them to annotators: sightline labels push --only reports/select/frames.txt"] if chosen else []
     notes += [] if chosen else ["There is no frame to label. Record more; the preconditions say what is lacking."]
     notes.append("A signal is 0 to 1; a score is their weighted mean. The benchmark is never chosen from.")
-    notes += [GAIN] if chosen else []
+    notes += [UNPROVEN] if chosen else []
     tables = []
     if chosen:
         tables.append(_table(f"The first {min(len(chosen), SHOWN)} frames to label", chosen, NEW, figures.origin))
