@@ -10,28 +10,33 @@ import fcntl
 import hashlib
 import json
 import shutil
+import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from pipeline.core.errors import SightlineError
-from pipeline.core.params import DataParams, InputParams, ModelParams, RegisterParams, TrainParams
+from pipeline.core.params import ComputeParams, DataParams, InputParams, ModelParams, RegisterParams, TrainParams
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Split, Truth
 from pipeline.io.coco_eval import coco_scores
 from pipeline.io.files import file_sha256, fresh_folder, write_bytes, write_json
 from pipeline.io.frames import pictures, truth_of
 from pipeline.io.training import TrainingSet
+from pipeline.modeling import ranks
 from pipeline.modeling.detector import Detector
-from pipeline.modeling.loop import Trained, fit
+from pipeline.modeling.device import reproducible
+from pipeline.modeling.loop import OnEpoch, Trained, fit
 from pipeline.modeling.predict import Item, predict_with
 from pipeline.modeling.state import save_tensors
 from pipeline.modeling.zoo import ModelCard, build
 from pipeline.runtime.contract import OutputContract
+from pipeline.services.launching import launch
 from pipeline.services.tracking import LiveRun
+
+STATE = "state.safetensors"
 
 # Epochs are compared with one another under this rule; what ships is ruled by section `evaluate`.
 RULE = OutputContract(boxes="boxes", scores="scores", score_floor=0.01, nms_iou=0.6, max_detections=100)
@@ -64,7 +69,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The validation split in memory, and the figures of a detector on it."""
+    """The validation split in memory, and the figures of a detector on it; each rank predicts its share."""
 
     items: list[Item]
     truth: dict[str, Truth]
@@ -73,7 +78,8 @@ class Validation:
     def __call__(self, model: Detector) -> dict[str, float]:
         """`val/AP` and `val/AP50`, 0 where nothing is found."""
         batch_size = self.settings.train.batch_size
-        found = dict(predict_with(model, self.items, target=self.settings.size, rule=RULE, batch_size=batch_size))
+        mine = predict_with(model, ranks.share(self.items), target=self.settings.size, rule=RULE, batch_size=batch_size)
+        found = dict(ranks.gathered(list(mine)))
         scores, _ = coco_scores(list(self.truth.values()), list(found.values()), self.settings.data.classes)
         return {f"val/{name}": scores.get(name, 0.0) for name in ("AP", "AP50")}
 
@@ -100,7 +106,7 @@ def alone(folder: Path) -> Iterator[Path]:
             raise SightlineError(
                 f"train: another training works on {folder}; wait for it, or end it (fuser {folder}/lock names it)"
             ) from None
-        yield folder / "state.safetensors"
+        yield folder / STATE
 
 
 def write(out: Path, trained: Trained, card: ModelCard, epochs: int) -> None:
@@ -115,32 +121,27 @@ def write(out: Path, trained: Trained, card: ModelCard, epochs: int) -> None:
     write_json(out / "train.json", {**figures, "parameters": weights})
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the stage."""
-    names = ("training", "frames", "annotations", "splits", "state", "out")
-    args = stage_arguments(__doc__, *names).parse_args(argv)
-    settings, register = Settings.load(), RegisterParams.load("register")
+def train(args: Namespace, settings: Settings, on_epoch: OnEpoch, state_path: Path) -> Trained:
+    """Train as one process, or as one rank of several."""
     truth = truth_of(args.annotations, args.splits, Split.VAL, settings.data.classes)
     validation = Validation(list(pictures(args.frames, list(truth))), truth, settings)
-    torch.manual_seed(settings.train.seed)
-    classes = settings.data.classes
-    model = build(settings.model.name, len(classes), settings.size, settings.model.weights)
-    summary("train", f"{settings.model.name} starts from {model.origin}")
+    reproducible(settings.train.seed, everywhere=settings.train.deterministic)
+    model = build(settings.model.name, len(settings.data.classes), settings.size, settings.model.weights)
+    if ranks.rank() == 0:
+        summary("train", f"{settings.model.name} starts from {model.origin}")
+    examples = TrainingSet.open(args.training)
+    return fit(model, examples, settings.train, validate=validation, on_epoch=on_epoch, state_path=state_path)
+
+
+def lead(args: Namespace, settings: Settings) -> None:
+    """Train as the process that tracks, keeps the state and writes."""
     mark = fingerprint(settings, [args.training, args.splits, args.annotations])
-    live = LiveRun(register.experiment, mark, settings.train.model_dump(mode="json"))
+    live = LiveRun(RegisterParams.load("register").experiment, mark, settings.train.model_dump(mode="json"))
     folder = args.state / mark
     with alone(folder) as state_path, live:
-        trained = fit(
-            model,
-            TrainingSet.open(args.training),
-            settings.train,
-            validate=validation,
-            on_epoch=live.log,
-            state_path=state_path,
-        )
-        card = ModelCard(
-            name=settings.model.name, classes=classes, width=settings.input.width, height=settings.input.height
-        )
+        trained = train(args, settings, live.log, state_path)
+        size = {"width": settings.input.width, "height": settings.input.height}
+        card = ModelCard(name=settings.model.name, classes=settings.data.classes, **size)
         write(args.out, trained, card, len(trained.rows))
         live.finish(weights=file_sha256(args.out / "best.safetensors"))
     shutil.rmtree(folder)
@@ -149,6 +150,24 @@ def main(argv: list[str] | None = None) -> None:
         f"{len(trained.rows)} epochs of {settings.model.name}; best validation AP {trained.best_score:.3f} "
         f"in epoch {trained.best_epoch}",
     )
+
+
+def follow(args: Namespace, settings: Settings) -> None:
+    """Train beside the process that leads."""
+    mark = fingerprint(settings, [args.training, args.splits, args.annotations])
+    train(args, settings, lambda *_: None, args.state / mark / STATE)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the stage: in this process, or in as many as section `compute` asks for."""
+    names = ("training", "frames", "annotations", "splits", "state", "out")
+    args = stage_arguments(__doc__, *names).parse_args(argv)
+    compute = ComputeParams.load("compute")
+    if not ranks.launched() and (compute.processes > 1 or compute.engine == "ray"):
+        launch("pipeline.train", sys.argv[1:] if argv is None else argv, compute)
+        return
+    with ranks.joined():
+        (follow if ranks.rank() else lead)(args, Settings.load())
 
 
 if __name__ == "__main__":

@@ -90,6 +90,6 @@ def test_what_is_written_loads_again(tmp_path: Path) -> None:
     weights = dict(build("nano", 2, (64, 64), "none").state_dict())
     rows = [{"epoch": 1, "loss": 0.5}]
     card = ModelCard(name="nano", classes=("person", "vehicle"), width=64, height=64)
-    write(tmp_path / "out", Trained(weights, weights, 1, 0.25, rows), card, epochs=1)
+    write(tmp_path / "out", Trained(weights, weights, 1, 0.25, rows, 2.0), card, epochs=1)
     assert load(tmp_path / "out").classes == 2
     assert (tmp_path / "out/curves.jsonl").read_text() == '{"epoch": 1, "loss": 0.5}\n'

@@ -192,7 +192,9 @@ class TrainParams(Params):
     """Section `train`."""
 
     epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
+    minutes: float = Field(ge=0)  # after which it ends with the epoch it is in; 0 for no limit
+    batch_size: int = Field(ge=1)  # pictures a step, of all processes together
+    accumulate: int = Field(ge=1)  # parts that a process computes its share of a batch in: less memory, no more speed
     seed: int
     optimizer: OptimizerParams
     warmup_epochs: float = Field(ge=0)
@@ -200,6 +202,7 @@ class TrainParams(Params):
     ema_decay: float = Field(ge=0, lt=1)
     clip_norm: float = Field(gt=0)
     precision: Literal["auto", "fp32", "bf16"]
+    deterministic: bool  # the same bytes on a GPU too, slower; a CPU gives them anyway
     loop: LoopAugmentParams
     validate_every: int = Field(ge=1)  # epochs
     checkpoint_every: int = Field(ge=1)  # epochs
@@ -416,10 +419,12 @@ class SelectParams(Params):
 
 
 class ComputeParams(Params):
-    """Section `compute`: how work is spread. It never changes a result, so no stage depends on it."""
+    """Section `compute`: how work is spread. It changes no result by more than rounding, so no stage depends on it."""
 
-    engine: Literal["local"]
-    workers: int = Field(ge=0)  # processes; 0 means one a core
+    engine: Literal["local", "ray"]  # what starts the processes of `train`: torchrun on this machine, or a Ray cluster
+    workers: int = Field(ge=0)  # processes of the other stages; 0 means one a core
+    processes: int = Field(ge=1)  # of `train`, which share each batch; one a GPU where there are GPUs
+    address: str  # of a running Ray cluster; empty starts one on this machine
 
 
 SECTIONS: dict[str, type[Params]] = {

@@ -1,5 +1,6 @@
 """What this machine has: device, and the precision that pays on it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
@@ -29,6 +30,17 @@ def resolve_precision(wanted: str) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     has = torch.cpu.get_capabilities()
     return "bf16" if has.get("amx_bf16") or has.get("avx512_bf16") else "fp32"
+
+
+def reproducible(seed: int, *, everywhere: bool) -> None:
+    """Start every random number from `seed`; `everywhere`: let GPUs, too, give the same bytes twice, more slowly.
+
+    CUDA's matrix products need their workspace fixed before the first one. An operation that has no such version warns.
+    """
+    torch.manual_seed(seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(everywhere, warn_only=True)
+    torch.backends.cudnn.benchmark = not everywhere
 
 
 def autocast(precision: str, where: torch.device) -> AbstractContextManager[object]:

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.core.boxes import area
+from pipeline.core.errors import SightlineError
 from pipeline.core.params import LoopAugmentParams
+from pipeline.modeling import ranks
 from pipeline.modeling.detector import Target, to_batch
 from pipeline.runtime.preprocess import FILL
 
@@ -66,20 +68,26 @@ class Sample:
 def batches(
     pictures: Pictures, p: LoopAugmentParams, *, batch_size: int, seed: int, epoch: int, plain: bool, ahead: int = 0
 ) -> Iterator[tuple[Tensor, list[Target]]]:
-    """The batches of one epoch, drawn by a thread a core; a smaller rest is left out unless it is all.
+    """This rank's shares of the batches of one epoch, drawn by a thread a core; a smaller rest is left out.
+
+    Only where the set is smaller than a batch is the rest all there is; then the batch is smaller.
 
     Args:
         pictures: what to draw from.
         p: chances and ranges.
-        batch_size: pictures a batch.
+        batch_size: pictures a batch of all ranks together.
         seed: of the training.
         epoch: from 0.
         plain: only flip; no mosaic, zoom, shift or recolouring.
         ahead: batches drawn while the network works. With a network on the same cores 0 is fastest: threads that wait
             for a core that others hold take several times as long, and drawing alone takes little.
+
+    Raises:
+        SightlineError: a batch cannot be dealt out to the ranks in equal shares.
     """
     order = sampled(repeat_factors(pictures), np.random.default_rng((seed, epoch)))
     count = max(1, len(order) // batch_size)
+    mine = shares(min(batch_size, len(order)))
 
     def make(place: int) -> Sample:
         return draw(pictures, int(order[place]), p, np.random.default_rng((seed, epoch, place)), plain=plain)
@@ -87,12 +95,22 @@ def batches(
     waiting: deque[list[Future[Sample]]] = deque()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for batch in range(count):
-            places = range(batch * batch_size, min((batch + 1) * batch_size, len(order)))
-            waiting.append([pool.submit(make, place) for place in places])
+            waiting.append([pool.submit(make, batch * batch_size + place) for place in mine])
             if len(waiting) > ahead:
                 yield collate([it.result() for it in waiting.popleft()])
         while waiting:
             yield collate([it.result() for it in waiting.popleft()])
+
+
+def shares(size: int) -> range:
+    """This rank's places in a batch of this size. Raises SightlineError where there are not as many for each rank."""
+    part, rest = divmod(size, ranks.count())
+    if rest:
+        raise SightlineError(
+            f"train: a batch of {size} pictures cannot be shared equally by {ranks.count()} processes; "
+            f"choose train.batch_size, no larger than the training set, as a multiple of them"
+        )
+    return range(part * ranks.rank(), part * (ranks.rank() + 1))
 
 
 def collate(samples: Sequence[Sample]) -> tuple[Tensor, list[Target]]:

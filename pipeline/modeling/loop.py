@@ -1,19 +1,21 @@
 """The training loop: one function of (model, pictures, parameters, state), with an epoch as its unit of survival."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from pipeline.core.errors import SightlineError
 from pipeline.core.params import OptimizerParams, TrainParams
+from pipeline.modeling import ranks
 from pipeline.modeling.detector import Detector, Target
 from pipeline.modeling.device import autocast, device, on_device, resolve_precision
 from pipeline.modeling.loader import Pictures, batches
@@ -43,24 +45,26 @@ class Trained:
     best_epoch: int
     best_score: float
     rows: list[dict[str, float]]  # one an epoch: epoch, loss, its terms, lr, and val/* where validated
+    seconds: float  # of training and validation, also before it was broken off
 
 
 def fit(
     model: Detector, pictures: Pictures, p: TrainParams, *, validate: Validate, on_epoch: OnEpoch, state_path: Path
 ) -> Trained:
-    """Train, continuing from the state where there is one.
+    """Train, continuing from the state where there is one; one process, or one rank of several that all call this.
 
     Args:
         model: fresh, or the same architecture as the state's.
         pictures: decoded training pictures.
         p: section `train`.
-        validate: figures of the averaged model on the validation split; `val/AP` chooses the best weights.
+        validate: figures of the averaged model on the validation split, the same on every rank; `val/AP` chooses the
+            best weights.
         on_epoch: called with each epoch's row and number, for live tracking.
-        state_path: where the state is kept between epochs.
+        state_path: where the state is kept between epochs; every rank reads it, the first writes it.
 
     Raises:
         SightlineError: the loss stopped being a number (the batch lies beside the state), the memory does not hold a
-            batch, or there is no picture.
+            batch, the ranks cannot share it equally, or there is no picture.
     """
     if not len(pictures):
         raise SightlineError("train: the training set holds no picture; see the split's summary")
@@ -69,16 +73,17 @@ def fit(
     with _Progress(p, trainer.steps, state.rows) as progress:
         for epoch in range(state.epoch, p.epochs):
             row = trainer.epoch(epoch, progress)
-            if (epoch + 1) % p.validate_every == 0 or epoch + 1 == p.epochs:
+            last = epoch + 1 == p.epochs or trainer.late()
+            if last or (epoch + 1) % p.validate_every == 0:
                 row |= validate(trainer.average)
             state = trainer.advance(state, row)
-            if (epoch + 1) % p.checkpoint_every == 0 or epoch + 1 == p.epochs:
+            if ranks.rank() == 0 and (last or (epoch + 1) % p.checkpoint_every == 0):
                 write_state(state_path, state)
             progress.done(row)
             on_epoch(row, epoch + 1)
-            if p.patience and _without_gain(state) >= p.patience:
+            if last or (p.patience and _without_gain(state) >= p.patience):
                 break
-    return Trained(state.best, state.average, state.best_epoch, state.best_score, state.rows)
+    return Trained(state.best, state.average, state.best_epoch, state.best_score, state.rows, state.seconds)
 
 
 def _without_gain(state: State) -> int:
@@ -91,7 +96,8 @@ class _Progress:
 
     def __init__(self, p: TrainParams, steps: int, rows: list[dict[str, float]]) -> None:
         self.epochs, self.batch_size = p.epochs, p.batch_size
-        self.bar = tqdm(total=p.epochs * steps, initial=len(rows) * steps, unit="batch")
+        done = len(rows) * steps
+        self.bar = tqdm(total=p.epochs * steps, initial=done, unit="batch", disable=ranks.rank() > 0)
         self.latest: dict[str, str] = {}
         for row in rows:
             self.done(row)
@@ -124,17 +130,20 @@ class Trainer:
         self.precision = resolve_precision(p.precision)
         self.model = on_device(model, self.where)
         self.average = deepcopy(self.model).eval()
+        self.losses = ranks.shared(self.model)
         self.optimizer = _optimizer(self.model, p.optimizer)
         pairs = list(zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True))
         self._floats = _columns(pair for pair in pairs if pair[0].is_floating_point())
         self._counts = _columns(pair for pair in pairs if not pair[0].is_floating_point())
         self.steps = max(1, len(pictures) // p.batch_size)  # an epoch
+        self.began = time.monotonic()
 
     def start(self, path: Path) -> State:
         """The state to continue from; models and optimiser are set to it."""
         if not path.exists():
-            return State(0, [], -1.0, 0, {}, {}, {}, {})
+            return State(0, [], -1.0, 0, 0.0, {}, {}, {}, {})
         state = read_state(path)
+        self.began -= state.seconds
         self.model.load_state_dict(state.weights)
         self.average.load_state_dict(state.average)
         restore_optimizer(self.optimizer, state.optimizer)
@@ -143,13 +152,20 @@ class Trainer:
     def epoch(self, epoch: int, progress: _Progress) -> dict[str, float]:
         """Train one epoch (from 0) and return its row of the curves."""
         self.model.train()
+        torch.manual_seed(_seed(self.p.seed, epoch, ranks.rank()))  # Faster R-CNN samples its regions
         totals: dict[str, float] = {}
         for step, terms in enumerate(self.each_step(epoch), start=1):
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0.0) + value
             progress.step(epoch, totals["loss"] / step)
-        row = {name: value / self.steps for name, value in totals.items()}
+        means = ranks.mean(torch.tensor(list(totals.values()), dtype=torch.float64, device=self.where)) / self.steps
+        row = dict(zip(totals, means.tolist(), strict=True))
         return {"epoch": epoch + 1, **row, "lr": self.optimizer.param_groups[0]["lr"]}
+
+    def late(self) -> bool:
+        """Whether the time limit is over: by the mean of the ranks' clocks, so that all end together."""
+        seconds = torch.tensor(time.monotonic() - self.began, dtype=torch.float64, device=self.where)
+        return 0 < self.p.minutes * 60 <= float(ranks.mean(seconds))
 
     def advance(self, state: State, row: dict[str, float]) -> State:
         """The state after an epoch."""
@@ -160,6 +176,7 @@ class Trainer:
             [*state.rows, row],
             row[SCORE] if better else state.best_score,
             int(row["epoch"]) if better else state.best_epoch,
+            time.monotonic() - self.began,
             _copy(self.model),
             average,
             average if better or not state.best else state.best,
@@ -177,48 +194,97 @@ class Trainer:
         for step, (images, targets) in enumerate(loader, start=epoch * self.steps):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.p, step, self.steps)
-            with _fits(p.batch_size):
-                terms, loss = self._descend(images, targets, epoch)
+            terms = self._fitting(images, targets, epoch)
             self._follow(step + 1)
-            yield {"loss": float(loss.detach())} | {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
+            yield terms
 
-    def _descend(self, images: Tensor, targets: list[Target], epoch: int) -> tuple[dict[str, Tensor], Tensor]:
-        """One step of the optimiser; the loss and its terms before it."""
+    def _fitting(self, images: Tensor, targets: list[Target], epoch: int) -> dict[str, float]:
+        """One step of the optimiser, or advice where the memory is short."""
+        try:
+            return self._descend(images, targets, epoch)
+        except RuntimeError as error:
+            if not _is_memory(error):
+                raise
+        raise SightlineError(self._advice(images, targets))
+
+    def _descend(self, images: Tensor, targets: list[Target], epoch: int) -> dict[str, float]:
+        """One step of the optimiser; the loss and its terms before it, of this rank."""
+        self.optimizer.zero_grad()
+        totals: dict[str, float] = {}
+        part = math.ceil(len(images) / self.p.accumulate)
+        for start in range(0, len(images), part):
+            mine = slice(start, start + part)
+            with ranks.apart(self.losses, start + part < len(images)):  # they meet at the last part
+                terms = self._backward(images[mine], targets[mine], len(images), epoch)
+            for name, value in terms.items():
+                totals[name] = totals.get(name, 0.0) + float(value.detach())
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.p.clip_norm)
+        self.optimizer.step()
+        return totals
+
+    def _backward(self, images: Tensor, targets: list[Target], whole: int, epoch: int) -> dict[str, Tensor]:
+        """Add the gradients of a part of a batch of `whole` pictures; its share of the loss and of the terms."""
         with autocast(self.precision, self.where):
-            terms = self.model.loss(images.to(self.where), [t.to(self.where) for t in targets])
-        loss = torch.stack(list(terms.values())).sum()
+            terms = self.losses(images.to(self.where), [t.to(self.where) for t in targets])
+        loss = torch.stack(list(terms.values())).sum() * (len(images) / whole)
         if not torch.isfinite(loss):
             write_batch(self.bad_batch, images, targets)
             raise SightlineError(
                 f"train: the loss is {float(loss.detach())} in epoch {epoch + 1}; lower train.optimizer.lr or set "
                 f"train.precision=fp32; the batch lies in {self.bad_batch}"
             )
-        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.p.clip_norm)
-        self.optimizer.step()
-        return terms, loss
+        return {"loss": loss} | {f"loss/{name}": value * (len(images) / whole) for name, value in terms.items()}
+
+    def _advice(self, images: Tensor, targets: list[Target]) -> str:
+        """What to set where the memory does not hold a part of a batch: found by trying smaller ones."""
+        size = math.ceil(len(images) / self.p.accumulate)
+        told = f"train: the memory does not hold {size} pictures at a time"
+        if ranks.count() > 1:  # the others do not try
+            return f"{told}; set train.accumulate={self.p.accumulate * 2}, which computes each share in more parts"
+        fitting = next((n for n in _halves(size) if self._holds(images[:n], targets[:n])), 0)
+        if not fitting:
+            return f"{told}, nor one; choose a smaller input or model"
+        parts = math.ceil(len(images) / fitting)
+        return (
+            f"{told}, but {fitting}: set train.accumulate={parts}, which computes a batch in parts, or "
+            f"train.batch_size={fitting}"
+        )
+
+    def _holds(self, images: Tensor, targets: list[Target]) -> bool:
+        """Whether the memory holds the gradients of these pictures."""
+        try:
+            with autocast(self.precision, self.where):
+                terms = self.model.loss(images.to(self.where), [t.to(self.where) for t in targets])
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            if not _is_memory(error):
+                raise
+            return False
+        return True
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
         """Move the average towards the weights; slowly only once there is something worth remembering."""
         decay = self.p.ema_decay * (1 - math.exp(-step / 200))
         torch._foreach_lerp_(*self._floats, 1 - decay)
-        torch._foreach_copy_(*self._counts)
+        if self._counts[0]:  # of batch norms
+            torch._foreach_copy_(*self._counts)
 
 
-@contextmanager
-def _fits(batch_size: int) -> Iterator[None]:
-    """What is raised where memory is short, in words."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
-            raise SightlineError(
-                f"train: the memory does not hold a batch of {batch_size} pictures; set train.batch_size="
-                f"{max(1, batch_size // 2)}, or a smaller input"
-            ) from None
-        raise
+def _is_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _halves(size: int) -> Iterator[int]:
+    """Half of it, a quarter, and so on down to 1."""
+    while size := size // 2:
+        yield size
+
+
+def _seed(*numbers: int) -> int:
+    """One number for torch's generator from several."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def learning_rate(p: TrainParams, step: int, steps: int) -> float:

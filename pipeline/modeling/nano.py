@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss
 
+from pipeline.modeling import ranks
 from pipeline.modeling.assign import assign
 from pipeline.modeling.detector import Detector, Target
 
@@ -100,13 +101,13 @@ class Head(nn.Module):
             nn.init.constant_(layer.bias, 1.0)  # type: ignore[arg-type]
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (B, A, C) and distances left, top, right, bottom in units of the stride, positive (B, A, 4)."""
+        """Logits (B, A, C) and distances left, top, right, bottom before softplus (B, A, 4), in strides."""
         logits, sides = [], []
         for i, x in enumerate(maps):
             shared = self.shared[i](x)
             logits.append(self.logits[i](shared).flatten(2))
             sides.append(self.sides[i](self.box_tower[i](shared)).flatten(2))
-        return torch.cat(logits, 2).transpose(1, 2), functional.softplus(torch.cat(sides, 2).transpose(1, 2).float())
+        return torch.cat(logits, 2).transpose(1, 2), torch.cat(sides, 2).transpose(1, 2)
 
 
 class Nano(Detector):
@@ -130,12 +131,12 @@ class Nano(Detector):
         return boxes, logits.sigmoid()
 
     def loss(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        """See `Detector.loss`: `class` and `box`, both normalised by the batch's summed target score."""
+        """See `Detector.loss`: `class` and `box`, both normalised by the sum of all ranks' target scores."""
         logits, boxes = self._raw(images)
         scores = logits.detach().sigmoid()
         found = [assign(self.points, b.detach(), s, t) for b, s, t in zip(boxes, scores, targets, strict=True)]
         quality = torch.stack([f.quality for f in found])
-        total = quality.sum().clamp_min(1.0)
+        total = ranks.mean(quality.sum()).clamp_min(1.0 / ranks.count())
         mask = torch.stack([f.background for f in found]).unsqueeze(-1)
         entropy = functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
         predicted = torch.cat([b[f.positive] for b, f in zip(boxes, found, strict=True)])
@@ -146,9 +147,10 @@ class Nano(Detector):
 
     def _raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, A, C) and boxes (B, A, 4) input-pixel xyxy, both float32."""
-        logits, sides = self.head(self.neck(self.backbone(images.float() / 255.0 - 0.5)))
-        reach = sides * self.strides
-        return logits.float(), torch.cat([self.points - reach[..., :2], self.points + reach[..., 2:]], -1)
+        levels = images.to(self.points.dtype).sub_(127.5).div_(255.0)  # in place: new memory costs more than arithmetic
+        logits, sides = self.head(self.neck(self.backbone(levels)))
+        reach = functional.softplus(sides.to(self.strides.dtype)) * self.strides
+        return logits.to(reach.dtype), torch.cat([self.points - reach[..., :2], self.points + reach[..., 2:]], -1)
 
 
 def _grid(size: tuple[int, int]) -> tuple[Tensor, Tensor]:

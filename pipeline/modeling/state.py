@@ -30,6 +30,7 @@ class State:
     rows: list[dict[str, float]]  # curves so far, one row an epoch
     best_score: float  # validation AP of `best`, -1 before the first validation
     best_epoch: int
+    seconds: float  # that it took so far
     weights: Tensors
     average: Tensors
     best: Tensors
@@ -53,7 +54,7 @@ def load_tensors(path: Path) -> Tensors:
 def write_state(path: Path, state: State) -> None:
     """Write the state, whole or not at all."""
     tensors = {f"{part}/{name}": value for part in PARTS for name, value in getattr(state, part).items()}
-    plain = {"epoch": state.epoch, "rows": state.rows, "best_score": state.best_score, "best_epoch": state.best_epoch}
+    plain = {name: getattr(state, name) for name in ("epoch", "rows", "best_score", "best_epoch", "seconds")}
     save_tensors(path, tensors, {"state": json.dumps(plain)})
 
 

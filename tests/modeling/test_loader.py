@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.core.errors import SightlineError
 from pipeline.core.params import LoopAugmentParams
-from pipeline.modeling.loader import Pictures, Sample, _flip, _warp, batches, draw, repeat_factors, sampled
+from pipeline.modeling import ranks
+from pipeline.modeling.loader import Pictures, Sample, _flip, _warp, batches, draw, repeat_factors, sampled, shares
 
 PLAIN: dict[str, Any] = {
     "flip": 0.0, "mosaic": 0.0, "scale": 0.0, "translate": 0.0, "colour": 0.0, "close_epochs": 0,
@@ -104,3 +106,25 @@ def test_pictures_of_a_rare_class_come_more_often(squares: Pictures) -> None:
 def test_a_set_smaller_than_a_batch_is_one_batch(squares: Pictures) -> None:
     (only,) = batches(squares, params(), batch_size=100, seed=0, epoch=0, plain=True)
     assert len(only[1]) == 32
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "dealt"),
+    [
+        pytest.param(8, 1, [[0, 1, 2, 3, 4, 5, 6, 7]], id="alone"),
+        pytest.param(6, 2, [[0, 1, 2], [3, 4, 5]], id="two"),
+    ],
+)
+def test_a_batch_is_dealt_out_in_equal_shares(
+    monkeypatch: pytest.MonkeyPatch, size: int, count: int, dealt: list[list[int]]
+) -> None:
+    monkeypatch.setattr(ranks, "count", lambda: count)
+    for rank, places in enumerate(dealt):
+        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+        assert list(shares(size)) == places
+
+
+def test_a_batch_that_cannot_be_shared_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "count", lambda: 3)
+    with pytest.raises(SightlineError, match=r"batch of 16 .* shared equally by 3 processes.*train\.batch_size"):
+        shares(16)

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +8,18 @@ import torch
 
 from pipeline.core.errors import SightlineError
 from pipeline.core.params import TrainParams
-from pipeline.modeling.detector import Detector
+from pipeline.modeling.detector import Detector, Target
 from pipeline.modeling.loader import Pictures
 from pipeline.modeling.loop import Trained, fit, learning_rate
 from pipeline.modeling.nano import Nano
-from pipeline.modeling.state import load_tensors
+from pipeline.modeling.state import load_tensors, read_state, write_state
 from pipeline.modeling.zoo import build
 
 PARAMS: dict[str, Any] = {
     "epochs": 4,
+    "minutes": 0.0,
     "batch_size": 8,
+    "accumulate": 1,
     "seed": 0,
     "optimizer": {"name": "adamw", "lr": 0.002, "weight_decay": 0.01, "momentum": 0.9},
     "warmup_epochs": 1.0,
@@ -24,6 +27,7 @@ PARAMS: dict[str, Any] = {
     "ema_decay": 0.9,
     "clip_norm": 10.0,
     "precision": "fp32",
+    "deterministic": False,
     "loop": {"flip": 0.5, "mosaic": 0.3, "scale": 0.2, "translate": 0.1, "colour": 0.1, "close_epochs": 1},
     "validate_every": 2,
     "checkpoint_every": 1,
@@ -92,20 +96,112 @@ def test_a_loss_that_is_no_number_stops_with_advice(squares: Pictures, tmp_path:
     assert len([name for name in batch if name.startswith("boxes/")]) == len(batch["images"])
 
 
-@pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough memory")],
-    ids=["GPU", "CPU"],
-)
-def test_a_batch_too_large_for_the_memory_says_what_to_set(
-    squares: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
-) -> None:
-    def fails(*_: object) -> None:
-        raise error
+OUT_OF_MEMORY = [
+    pytest.param(torch.OutOfMemoryError("CUDA out of memory"), id="GPU"),
+    pytest.param(RuntimeError("DefaultCPUAllocator: not enough memory"), id="CPU"),
+]
 
-    monkeypatch.setattr(Nano, "loss", fails)
-    with pytest.raises(SightlineError, match=r"set train\.batch_size=4"):
-        train(squares, tmp_path / "state", batch_size=8)
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+@pytest.mark.parametrize(
+    ("fits", "accumulate", "advice"),
+    [
+        pytest.param(3, 1, r"8 pictures at a time, but 2: set train\.accumulate=4.* train\.batch_size=2", id="two fit"),
+        pytest.param(1, 2, r"4 pictures at a time, but 1: set train\.accumulate=8.* train\.batch_size=1", id="parts"),
+        pytest.param(0, 1, r"8 pictures at a time, nor one; choose a smaller input", id="none fits"),
+    ],
+)
+def test_a_batch_too_large_for_the_memory_says_what_fits(
+    squares: Pictures,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: RuntimeError,
+    fits: int,
+    accumulate: int,
+    advice: str,
+) -> None:
+    whole = Nano.loss
+
+    def loss(self: Nano, images: torch.Tensor, targets: list[Target]) -> dict[str, torch.Tensor]:
+        if len(images) > fits:
+            raise error
+        return whole(self, images, targets)
+
+    monkeypatch.setattr(Nano, "loss", loss)
+    with pytest.raises(SightlineError, match=advice):
+        train(squares, tmp_path / "state", batch_size=8, accumulate=accumulate)
+
+
+def test_another_error_of_torch_is_not_taken_for_memory(
+    squares: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(*_: object) -> None:
+        raise RuntimeError("a defect of ours")
+
+    monkeypatch.setattr(Nano, "loss", loss)
+    with pytest.raises(RuntimeError, match="a defect of ours"):
+        train(squares, tmp_path / "state")
+
+
+class Brightness(Detector):
+    """Learns the pictures' mean level: its loss is a mean over pictures, so parts of a batch add up exactly."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.level = torch.nn.Parameter(torch.zeros(1, 1))
+
+    def loss(self, images: torch.Tensor, _: list[Target]) -> dict[str, torch.Tensor]:
+        return {"level": (images.float().mean((1, 2, 3)) / 255 - self.level).square().mean()}
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 8, 20])
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(squares: Pictures, tmp_path: Path, accumulate: int) -> None:
+    whole = fit_to(Brightness(), squares, tmp_path / "whole")
+    parts = fit_to(Brightness(), squares, tmp_path / "parts", accumulate=accumulate)
+    assert [row["loss"] for row in parts.rows] == pytest.approx([row["loss"] for row in whole.rows], rel=1e-5)
+    torch.testing.assert_close(parts.last, whole.last)
+
+
+def fit_to(model: Detector, pictures: Pictures, state: Path, **changes: object) -> Trained:
+    p = params(**changes)
+    return fit(model, pictures, p, validate=lambda _: {"val/AP": 0.5}, on_epoch=lambda *_: None, state_path=state)
+
+
+class Random(Brightness):
+    """Draws random numbers while it trains, as Faster R-CNN does."""
+
+    def loss(self, images: torch.Tensor, targets: list[Target]) -> dict[str, torch.Tensor]:
+        return {"level": super().loss(images, targets)["level"] * torch.rand(())}
+
+
+def test_random_numbers_of_a_network_are_those_of_the_epoch(squares: Pictures, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    straight = fit_to(Random(), squares, tmp_path / "straight")
+    first = fit_to(Random(), squares, tmp_path / "broken", minutes=1e-9)
+    assert len(first.rows) == 1
+    torch.manual_seed(2)
+    resumed = fit_to(Random(), squares, tmp_path / "broken")
+    assert [row["loss"] for row in resumed.rows] == [row["loss"] for row in straight.rows]
+
+
+def test_a_time_limit_ends_the_training_after_an_epoch_that_is_validated(squares: Pictures, tmp_path: Path) -> None:
+    trained = train(squares, tmp_path / "state", minutes=1e-9)
+    assert [row["epoch"] for row in trained.rows] == [1]
+    assert trained.best_epoch == 1
+    assert trained.seconds > 0
+
+
+def test_minutes_before_a_training_was_broken_off_count(squares: Pictures, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(squares, tmp_path / "state", kill_after=1)
+    held = read_state(tmp_path / "state")
+    write_state(tmp_path / "state", replace(held, seconds=held.seconds + 3600))
+    trained = train(squares, tmp_path / "state", minutes=59)
+    assert len(trained.rows) == 2
+    assert trained.seconds > 3600
 
 
 def test_it_ends_where_validation_has_not_gained_for_long_enough(squares: Pictures, tmp_path: Path) -> None:

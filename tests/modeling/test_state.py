@@ -7,7 +7,7 @@ from pipeline.core.errors import DataError
 from pipeline.modeling.state import State, load_tensors, read_state, save_tensors, write_state
 
 TENSORS = {"a": torch.arange(6.0).reshape(1, 2, 3, 1), "b": torch.tensor(3)}
-STATE = State(2, [{"epoch": 1, "loss": 0.5}], 0.25, 1, TENSORS, TENSORS, TENSORS, {"0.step": torch.tensor(4.0)})
+STATE = State(2, [{"epoch": 1, "loss": 0.5}], 0.25, 1, 2.5, TENSORS, TENSORS, TENSORS, {"0.step": torch.tensor(4.0)})
 
 
 def test_state_round_trip(tmp_path: Path) -> None:
