@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,7 +32,7 @@ from pipeline.modeling.predict import Item, predict_with
 from pipeline.modeling.state import save_tensors
 from pipeline.modeling.zoo import ModelCard, build
 from pipeline.runtime.contract import OutputContract
-from pipeline.services.tracking import LiveRun
+from pipeline.services.tracking import LiveRun, root
 
 # Epochs are compared with one another under this rule; what ships is ruled by section `evaluate`.
 RULE = OutputContract(boxes="boxes", scores="scores", score_floor=0.01, nms_iou=0.6, max_detections=100)
@@ -60,6 +61,11 @@ class Settings:
     def size(self) -> tuple[int, int]:
         """Width and height of the input, pixels."""
         return self.input.width, self.input.height
+
+    def compared(self) -> dict[str, Any]:
+        """The sections by which trainings are told apart in MLflow."""
+        sections = {"input": self.input, "model": self.model, "train": self.train}
+        return {name: section.model_dump(mode="json") for name, section in sections.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +133,8 @@ def main(argv: list[str] | None = None) -> None:
     model = build(settings.model.name, len(classes), settings.size, settings.model.weights)
     summary("train", f"{settings.model.name} starts from {model.origin}")
     mark = fingerprint(settings, [args.training, args.splits, args.annotations])
-    live = LiveRun(register.experiment, mark, settings.train.model_dump(mode="json"))
-    folder = args.state / mark
+    live = LiveRun(register.experiment, mark, settings.compared())
+    folder = root() / args.state / mark  # the copy in which DVC runs a queued experiment goes when it fails
     with alone(folder) as state_path, live:
         trained = fit(
             model,
