@@ -5,7 +5,8 @@
 The sets are written as `augment` writes them, 320x192 pictures of noise with one to six boxes each, in a temporary
 folder: 9.2 GB for 50,000. Each is measured in a process of its own, turn by turn: seconds to open it, seconds to its
 first batch (an epoch's order included), and then batches as training draws them, without a network. The cost of an
-image is to be the same for every size (20 %), and memory under 2 GB.
+image is to be the same for every size (20 %), and memory under 2 GB. Where others use the machine, the time of cores
+that an image took says more than the clock.
 
 Memory is the process's peak: `own` is its anonymous memory, which nobody else can have; `all` adds the pages of files
 that it has mapped, which the system takes back when it needs them. Pictures that were read through the page cache are
@@ -64,6 +65,12 @@ def memory() -> dict[str, float]:
     return {"own": sizes["RssAnon"], "all": sum(sizes.values())}
 
 
+def from_disk() -> float:
+    """What this process has read so far that was not in the page cache, MB."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes")) / 1e6
+
+
 def drawn(pictures: TrainingSet, p: TrainParams) -> Iterator[int]:
     """Draw for ever, as training does; yields the pictures of each batch."""
     for epoch in count():
@@ -72,18 +79,19 @@ def drawn(pictures: TrainingSet, p: TrainParams) -> Iterator[int]:
 
 
 def measure(folder: Path, seconds: float, batch: int) -> dict[str, float]:
-    """Seconds to open and to the first batch, images a second over this many seconds, peak memory."""
+    """Seconds to open and to the first batch, images a second over this many seconds, what they took, peak memory."""
     p = TrainParams.load("train", ROOT / "params.yaml").model_copy(update={"batch_size": batch})
     before = time.perf_counter()
     pictures = TrainingSet.open(folder)
     opened = time.perf_counter()
     drawing = drawn(pictures, p)
     next(drawing)
-    start, images, peak = time.perf_counter(), 0, memory()
+    start, busy, images, peak, fetched = time.perf_counter(), time.process_time(), 0, memory(), from_disk()
     while (elapsed := time.perf_counter() - start) < seconds:
         images += next(drawing)
         peak = {name: max(value, peak[name]) for name, value in memory().items()}
-    return {"open": opened - before, "first": start - opened, "rate": images / elapsed, **peak}
+    spent = {"cpu": (time.process_time() - busy) / images, "disk": from_disk() - fetched}
+    return {"open": opened - before, "first": start - opened, "rate": images / elapsed, **spent, **peak}
 
 
 def measured(folder: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -120,7 +128,8 @@ def main() -> None:
     for n, it in told.items():
         print(
             f"{n:7,} pictures: {it['rate']:6.0f} images a second, {1e6 / it['rate']:5.0f} us each "
-            f"({first / it['rate']:.2f} of the first set's), opened in {it['open']:.2f} s, first batch after "
+            f"({first / it['rate']:.2f} of the first set's), {1e6 * it['cpu']:.0f} us of a core, "
+            f"{it['disk']:.0f} MB from the disk; opened in {it['open']:.2f} s, first batch after "
             f"{it['first']:.2f} s; memory {it['own']:.0f} MB own, {it['all']:.0f} MB with mapped files"
         )
 
