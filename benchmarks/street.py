@@ -1,11 +1,14 @@
 """AP50 on the street set after some minutes of training from scratch, on this machine.
 
     python benchmarks/street.py [--minutes 10] [--model nano] [--side 320] [--batch 16] [--lr 0.003] [--seed 0]
+    python benchmarks/street.py --peer ultralytics [--minutes 10] [--side 320] [--batch 16] [--seed 0]
 
 The street set are 567 pictures to learn from and 253 others, of coco256 and openimages_vehicles in ../shared/data; the
 classes are person and vehicle. People are not labelled in openimages_vehicles: in its test pictures they are neither
 hits nor false alarms, in training they are background. The epochs are those that fit into the minutes at the speed of
 the first steps. Printed: AP, AP50, person's and vehicle's AP50, and the minutes that it took.
+--peer ultralytics trains its yolo11n for as long, by its own recipe and in an environment of its own (AGPL), and its
+detections on the same test pictures go through the same evaluation.
 """
 
 import argparse
@@ -19,9 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peers import yolo
 
 from pipeline.core.params import TrainParams
-from pipeline.core.types import Annotation, Frame, Truth
+from pipeline.core.types import Annotation, Detections, Frame, Truth
 from pipeline.io.coco_eval import coco_scores
 from pipeline.io.files import read_json
 from pipeline.io.images import decode
@@ -127,20 +131,8 @@ def settings(args: argparse.Namespace, pictures: Pictures) -> TrainParams:
     return p.model_copy(update={"epochs": epochs, "validate_every": epochs, "checkpoint_every": epochs})
 
 
-def main() -> None:
-    """Train, and print what it gives."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--side", type=int, default=320)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--lr", type=float, default=0.003)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    if not DATA.is_dir():
-        print(f"skipped: {DATA} is absent, and the pictures may not ship")
-        return
-    learn, test = read(LEARN, args.side, test=False), read(TEST, args.side, test=True)
+def ours(args: argparse.Namespace, learn: Pictures, test: Pictures) -> tuple[list[Detections], int, float]:
+    """What our model finds in the test pictures, its epochs, and its minutes."""
     p = settings(args, learn)
     torch.manual_seed(args.seed)
     model = build(args.model, len(CLASSES), (args.side, args.side), "none")
@@ -152,11 +144,43 @@ def main() -> None:
     model.load_state_dict(trained.last)
     target = (args.side, args.side)
     found = predict_with(model.eval(), test.items(), target=target, rule=RULE, batch_size=32)
-    overall, of = coco_scores(test.truths, [it for _, it in found], CLASSES)
-    told = ", ".join(f"{name} AP50 {of[name]['AP50']:.3f}" for name in CLASSES)
-    rate = p.epochs * len(learn) / minutes / 60
-    print(f"{args.model}: AP {overall['AP']:.3f}, AP50 {overall['AP50']:.3f}, {told}")
-    print(f"{p.epochs} epochs in {minutes:.1f} minutes, {rate:.0f} images a second")
+    return [it for _, it in found], p.epochs, minutes
+
+
+def theirs(args: argparse.Namespace, learn: Pictures, test: Pictures) -> tuple[list[Detections], int, float]:
+    """The same of Ultralytics' yolo11n."""
+    with tempfile.TemporaryDirectory() as name:
+        yolo.write_set(Path(name), learn, test.images)
+        answer = yolo.ask("train", Path(name), side=args.side, batch=args.batch, minutes=args.minutes, seed=args.seed)
+    found = [
+        Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels, np.int64))
+        for _, (boxes, scores, labels) in sorted(answer["found"].items())
+    ]
+    return found, answer["epochs"], answer["minutes"]
+
+
+def main() -> None:
+    """Train, and print what it gives."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--peer", choices=("ultralytics",), help="instead of a model of ours")
+    parser.add_argument("--side", type=int, default=320)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=0.003)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if not DATA.is_dir():
+        print(f"skipped: {DATA} is absent, and the pictures may not ship")
+        return
+    learn, test = read(LEARN, args.side, test=False), read(TEST, args.side, test=True)
+    name = "yolo11n of Ultralytics" if args.peer else args.model
+    found, epochs, minutes = (theirs if args.peer else ours)(args, learn, test)
+    overall, of = coco_scores(test.truths, found, CLASSES)
+    told = ", ".join(f"{it} AP50 {of[it]['AP50']:.3f}" for it in CLASSES)
+    rate = epochs * len(learn) / minutes / 60
+    print(f"{name}: AP {overall['AP']:.3f}, AP50 {overall['AP50']:.3f}, {told}")
+    print(f"{epochs} epochs in {minutes:.1f} minutes, {rate:.0f} images a second")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,25 @@
 """Images per second of training: ours against torchvision's SSDLite, same pictures, same batch, loader included.
 
-    python benchmarks/training.py [--size 320] [--batch 16] [--seconds 20] [--turns 3]
+    python benchmarks/training.py [--size 320] [--batch 16] [--seconds 20] [--turns 3] [--ultralytics]
 
 Each trains in the project's own loop, in fp32 and, where the processor multiplies it, in bf16, turn by turn, on random
 pictures. Printed: images per second (median of the turns), the loader's own without a network, and the ratios that are
-asked for.
+asked for. With --ultralytics its yolo11n takes its turns too, by its own recipe (fp32), in an environment of its own
+that the first call makes.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from peers import yolo
 
 from pipeline.core.params import TrainParams
 from pipeline.modeling.device import resolve_precision
@@ -68,6 +72,12 @@ def rate(training: Iterator[int], seconds: float) -> float:
     return images / elapsed
 
 
+def peer_rate(folder: Path, args: argparse.Namespace) -> float:
+    """Images per second of Ultralytics' training on the set in `folder`."""
+    found = yolo.ask("speed", folder, side=args.size, batch=args.batch, seconds=args.seconds)
+    return float(found["rate"])
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,6 +85,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=20, help="of each turn")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--ultralytics", action="store_true", help="with its yolo11n (AGPL, in .ultralytics/)")
     args = parser.parse_args()
     p = TrainParams.load("train", ROOT / "params.yaml").model_copy(update={"batch_size": args.batch})
     size = args.size, args.size
@@ -82,11 +93,16 @@ def main() -> None:
     precisions = sorted({"fp32", resolve_precision("auto")})
     runs = {f"{n} {it}": steps(n, size, it, pictures, p) for n in ("nano", "ssdlite") for it in precisions}
     runs["loader alone"] = loads(pictures, p)
-    found: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(args.turns):
-        for name, training in runs.items():
-            found[name].append(rate(training, args.seconds))
-            print(f"turn {turn + 1}: {name} {found[name][-1]:.1f} images a second", flush=True)
+    measures = {name: partial(rate, training, args.seconds) for name, training in runs.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        if args.ultralytics:
+            yolo.write_set(Path(folder), pictures)
+            measures["yolo11n fp32"] = partial(peer_rate, Path(folder), args)
+        found: dict[str, list[float]] = {name: [] for name in measures}
+        for turn in range(args.turns):
+            for name, measure in measures.items():
+                found[name].append(measure())
+                print(f"turn {turn + 1}: {name} {found[name][-1]:.1f} images a second", flush=True)
     told = {name: statistics.median(values) for name, values in found.items()}
     best = max(value for name, value in told.items() if name.startswith("nano"))
     for name, value in told.items():

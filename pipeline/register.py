@@ -223,7 +223,7 @@ def log_run(client: "MlflowClient", iteration: Iteration, decision: Decision, p:
         "mlflow.runName": f"{iteration.contract.model} {iteration.fingerprint[:8]}",
         **facts,
         **{f"sightline.{path}": digest for path, digest in lineage["dvc"].items()},
-        **tracking.git_state(),
+        **tracking.origin(),
     }
     for name, value in tags.items():
         client.set_tag(run_id, key(name), value)

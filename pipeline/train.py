@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import SightlineError
 from pipeline.core.params import ComputeParams, DataParams, InputParams, ModelParams, RegisterParams, TrainParams
@@ -34,7 +35,7 @@ from pipeline.modeling.state import save_tensors
 from pipeline.modeling.zoo import ModelCard, build
 from pipeline.runtime.contract import OutputContract
 from pipeline.services.launching import launch
-from pipeline.services.tracking import LiveRun
+from pipeline.services.tracking import LiveRun, root
 
 STATE = "state.safetensors"
 
@@ -65,6 +66,11 @@ class Settings:
     def size(self) -> tuple[int, int]:
         """Width and height of the input, pixels."""
         return self.input.width, self.input.height
+
+    def compared(self) -> dict[str, Any]:
+        """The sections by which trainings are told apart in MLflow."""
+        sections = {"input": self.input, "model": self.model, "train": self.train}
+        return {name: section.model_dump(mode="json") for name, section in sections.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +139,9 @@ def train(args: Namespace, settings: Settings, on_epoch: OnEpoch, state_path: Pa
     return fit(model, examples, settings.train, validate=validation, on_epoch=on_epoch, state_path=state_path)
 
 
-def lead(args: Namespace, settings: Settings) -> None:
+def lead(args: Namespace, settings: Settings, mark: str, folder: Path) -> None:
     """Train as the process that tracks, keeps the state and writes."""
-    mark = fingerprint(settings, [args.training, args.splits, args.annotations])
-    live = LiveRun(RegisterParams.load("register").experiment, mark, settings.train.model_dump(mode="json"))
-    folder = args.state / mark
+    live = LiveRun(RegisterParams.load("register").experiment, mark, settings.compared())
     with alone(folder) as state_path, live:
         trained = train(args, settings, live.log, state_path)
         size = {"width": settings.input.width, "height": settings.input.height}
@@ -152,12 +156,6 @@ def lead(args: Namespace, settings: Settings) -> None:
     )
 
 
-def follow(args: Namespace, settings: Settings) -> None:
-    """Train beside the process that leads."""
-    mark = fingerprint(settings, [args.training, args.splits, args.annotations])
-    train(args, settings, lambda *_: None, args.state / mark / STATE)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Run the stage: in this process, or in as many as section `compute` asks for."""
     names = ("training", "frames", "annotations", "splits", "state", "out")
@@ -166,8 +164,14 @@ def main(argv: list[str] | None = None) -> None:
     if not ranks.launched() and (compute.processes > 1 or compute.engine == "ray"):
         launch("pipeline.train", sys.argv[1:] if argv is None else argv, compute)
         return
+    settings = Settings.load()
+    mark = fingerprint(settings, [args.training, args.splits, args.annotations])
+    folder = root() / args.state / mark  # the copy in which DVC runs a queued experiment goes when it fails
     with ranks.joined():
-        (follow if ranks.rank() else lead)(args, Settings.load())
+        if ranks.rank() == 0:
+            lead(args, settings, mark, folder)
+        else:
+            train(args, settings, lambda *_: None, folder / STATE)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from pipeline.io.tables import read_frames, read_splits
 
@@ -139,6 +141,43 @@ def test_metrics_and_plots_are_what_dvc_shows(turned: Path) -> None:
     shown = json.loads(call(turned, "dvc", "metrics", "show", "--json"))
     (metrics,) = [file["data"] for file in shown[""]["data"].values()]
     assert metrics == json.loads((turned / "reports/evaluate/metrics.json").read_bytes())
+
+
+def experiments(clone: Path) -> list[dict[str, Any]]:
+    """What `dvc exp show` lists of every experiment, the failed ones included."""
+    (baseline,) = [it for it in json.loads(call(clone, "dvc", "exp", "show", "--json")) if it["experiments"]]
+    return [it["revs"][0] for it in baseline["experiments"]]
+
+
+def trainings(clone: Path) -> dict[str, Run]:
+    """MLflow's runs of the clone's own store by the name of their experiment."""
+    client = MlflowClient(f"sqlite:///{clone}/mlflow.db")
+    experiment = client.get_experiment_by_name("sightline")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    return {run.data.tags["sightline.experiment"]: run for run in runs if "sightline.experiment" in run.data.tags}
+
+
+def test_a_sweep_is_queued_run_and_compared(turned: Path) -> None:
+    before = (turned / "params.yaml").read_bytes()
+    settings = [part for value in SMALL for part in ("-S", value)]
+    grid = "train.optimizer.lr=choice(0.001,0.002,1e+30)"  # no training survives the last one
+    call(turned, "dvc", "exp", "run", "--queue", *settings, "-S", grid, "evaluate")
+    call(turned, "dvc", "exp", "run", "--run-all")
+    listed, runs = experiments(turned), trainings(turned)
+    rates = {it["name"]: it["data"]["params"]["params.yaml"]["data"]["train"]["optimizer"]["lr"] for it in listed}
+    assert sorted(rates.values()) == [0.001, 0.002, 1e30]
+    assert {name: float(run.data.params["train.optimizer.lr"]) for name, run in runs.items()} == rates
+    assert {run.data.params["model.name"] for run in runs.values()} == {"nano"}
+    (failed,) = [name for name, rate in rates.items() if rate > 1]
+    assert {name: run.info.status for name, run in runs.items()} == {
+        name: "FAILED" if name == failed else "FINISHED" for name in rates
+    }
+    measured = {it["name"]: it["data"]["metrics"]["reports/evaluate/metrics.json"] for it in listed}
+    assert {name for name, metrics in measured.items() if "AP" in metrics.get("data", {})} == rates.keys() - {failed}
+    assert len([*(turned / ".training").glob("*/bad-batch.safetensors")]) == 1  # the copy that it ran in is gone
+    assert (turned / "params.yaml").read_bytes() == before
+    assert would_run(turned) == ()
 
 
 def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:

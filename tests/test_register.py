@@ -350,7 +350,7 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
 
 
 def test_the_run_of_the_training_becomes_the_run_of_the_iteration(world: World) -> None:
-    with LiveRun("sightline", "f1", PARAMS["train"]) as live:
+    with LiveRun("sightline", "f1", {"train": PARAMS["train"]}) as live:
         live.log({"epoch": 1, "loss": 2.0}, 1)
         live.finish(weights=world.weights(b"first"))
     world.turn()
@@ -362,7 +362,7 @@ def test_the_run_of_the_training_becomes_the_run_of_the_iteration(world: World) 
 
 
 def test_a_training_with_other_parameters_keeps_its_run(world: World) -> None:
-    with LiveRun("sightline", "f1", PARAMS["train"] | {"seed": 99}) as live:
+    with LiveRun("sightline", "f1", {"train": PARAMS["train"] | {"seed": 99}}) as live:
         live.finish(weights=world.weights(b"first"))
     world.turn()
     assert len(world.runs()) == 2
@@ -422,7 +422,7 @@ def test_without_a_robustness_run_nothing_is_said_of_it(world: World) -> None:
 
 
 def test_the_ledger_has_a_row_an_iteration(world: World) -> None:
-    with LiveRun("sightline", "f1", PARAMS["train"]) as live:
+    with LiveRun("sightline", "f1", {"train": PARAMS["train"]}) as live:
         live.finish(weights=world.weights(b"first"))
     world.turn()
     assert [(row["date"], row["minutes"]) for row in world.ledger()] == [(None, None)]  # the same whenever written

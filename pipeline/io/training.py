@@ -1,11 +1,14 @@
-"""Training shards: decoded pictures as plain uint8 arrays, so that an epoch is memory-mapped reads and no decoding.
+"""Training shards: decoded pictures as plain uint8 arrays, so that a picture is one `pread` and no decoding.
 
 `training-00000.npy`, `training-00001.npy` ... hold (N, H, W, 3) uint8 RGB. `training.parquet` has a row a picture:
 which frame and copy it is, where it lies, and its boxes. The table is written last: a folder without it is unfinished.
 """
 
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -103,14 +106,14 @@ class TrainingWriter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSet:
-    """The training pictures, mapped into memory. N = number of pictures; every list has N items."""
+    """The training pictures, on disk, and their boxes. N = number of pictures; every list has N items."""
 
     frame_ids: list[str]
     copies: list[int]
     boxes: list[NDArray[np.float32]]  # (M, 4) input-pixel xyxy
     labels: list[NDArray[np.int64]]  # (M,) index into the classes
     ignore: list[NDArray[np.bool_]]  # (M,) neither object nor background
-    _places: list[tuple[NDArray[np.uint8], int]]  # shard, row
+    _places: list[tuple["Shard", int]]  # shard, row
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -137,19 +140,53 @@ class TrainingSet:
         return len(self.frame_ids)
 
     def picture(self, index: int) -> NDArray[np.uint8]:
-        """The (H, W, 3) uint8 RGB picture: a read-only view into its shard."""
+        """The (H, W, 3) uint8 RGB picture, read-only."""
         shard, row = self._places[index]
-        picture: NDArray[np.uint8] = shard[row]
-        return picture
+        return shard.picture(row)
 
 
-def _open_shard(path: Path) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """A shard's open file: what replaces it on disk meanwhile does not change what a training reads.
+
+    Pictures are read, not mapped: mapped ones count as memory of the process until it has all of the set in it.
+    """
+
+    file: FileIO
+    start: int  # byte at which the first picture begins
+    shape: tuple[int, ...]  # (N, H, W, 3)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __del__(self) -> None:
+        self.file.close()
+
+    def picture(self, row: int) -> NDArray[np.uint8]:
+        """The (H, W, 3) picture of a row, read-only.
+
+        Raises:
+            DataError: the file ends before it.
+        """
+        length = math.prod(self.shape[1:])
+        data = os.pread(self.file.fileno(), length, self.start + row * length)
+        if len(data) < length:
+            raise DataError(f"{self.file.name} was cut off after it was opened; run: dvc repro -f augment")
+        return np.frombuffer(data, np.uint8).reshape(self.shape[1:])
+
+
+def _open_shard(path: Path) -> Shard:
     try:
         shard: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run: dvc repro augment") from None
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path} is no training shard: {error}; run: dvc repro -f augment") from None
-    if not isinstance(shard, np.ndarray) or shard.dtype != np.uint8 or shard.ndim != 4 or shard.shape[3] != 3:
+    if not isinstance(shard, np.memmap) or not _holds_pictures(shard):
         raise DataError(f"{path} is no training shard: expected (N, H, W, 3) uint8; run: dvc repro -f augment")
-    return np.asarray(shard, np.uint8)  # no memmap any more: slicing one costs ten times as much
+    return Shard(FileIO(path), shard.offset, shard.shape)
+
+
+def _holds_pictures(shard: NDArray[Any]) -> bool:
+    rows = shard.dtype == np.uint8 and shard.ndim == 4 and shard.shape[3] == 3
+    return rows and shard.flags.c_contiguous

@@ -163,18 +163,18 @@ def _move(sample: Sample, p: LoopAugmentParams, rng: np.random.Generator) -> Sam
 
 def _mosaic(pictures: Pictures, indices: list[int], p: LoopAugmentParams, rng: np.random.Generator) -> Sample:
     """Four pictures around a random centre (YOLOv4, Bochkovskiy et al., 2020)."""
-    height, width = pictures.picture(indices[0]).shape[:2]
+    sources = [Sample(pictures.picture(i), pictures.boxes[i], pictures.labels[i], pictures.ignore[i]) for i in indices]
+    height, width = sources[0].image.shape[:2]
     centre = (rng.uniform(0.3, 0.7, 2) * (width, height)).astype(int)
     canvas = np.full((height, width, 3), FILL, np.uint8)
     parts = []
-    for i, index in enumerate(indices):
+    for i, source in enumerate(sources):
         right, below = i % 2, i // 2
         start = np.array([centre[0] * right, centre[1] * below])
         end = np.array([width if right else centre[0], height if below else centre[1]])
         scale = 0.7 * (1 + rng.uniform(-p.scale, p.scale))
         size = np.array([width, height]) * scale
         shift = np.where([right, below], 0, end - start - size)  # the corner of each picture touches the centre
-        source = Sample(pictures.picture(index), pictures.boxes[index], pictures.labels[index], pictures.ignore[index])
         part = _warp(source, scale, shift, (int(end[0] - start[0]), int(end[1] - start[1])))
         canvas[start[1] : end[1], start[0] : end[0]] = part.image
         parts.append((part, np.tile(start, 2).astype(np.float32)))

@@ -28,6 +28,7 @@ WEIGHTS = "sightline.weights"  # tag: SHA-256 of the trained weights
 REGISTERED = "sightline.registered"  # tag: the run has its model version
 ITERATION = "sightline.iteration"  # tag: hash of parameters, reports and artifacts
 BENCHMARK = "sightline.benchmark"  # tag: hash of what the figures were measured on
+EXPERIMENT = "sightline.experiment"  # tag: the name that DVC gave the experiment
 VERDICT = "sightline.verdict"  # tag: the gate's, the comparison with the champion included
 
 MAX_PARAM = 6000  # characters of a parameter's value that MLflow keeps
@@ -276,6 +277,12 @@ def git_state() -> dict[str, str]:
     return {"mlflow.source.git.commit": commit, "sightline.git_dirty": str(bool(changed)).lower()}
 
 
+def origin() -> dict[str, str]:
+    """Where a run comes from, as tags: the commit, and the name that `dvc exp show` lists an experiment under."""
+    name = os.environ.get("DVC_EXP_NAME")
+    return git_state() | ({EXPERIMENT: name} if name else {})
+
+
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -289,13 +296,13 @@ class LiveRun:
     Args:
         experiment: name in MLflow.
         fingerprint: hash of everything that decides what the training gives.
-        params: section `train`; keys get its name in front.
+        params: sections of params.yaml, by name.
     """
 
     def __init__(self, experiment: str, fingerprint: str, params: Mapping[str, Any]) -> None:
         self._experiment = experiment
         self._fingerprint = fingerprint
-        self._params = flat_params({"train": params})
+        self._params = flat_params(params)
         self._client: MlflowClient | None = None
         self._run_id = ""
         self._logged = -1  # last step that the run already holds
@@ -333,7 +340,7 @@ class LiveRun:
             else client.create_run(
                 experiment,
                 run_name=f"training {self._fingerprint[:8]}",
-                tags={TRAINING: self._fingerprint, "mlflow.source.name": "pipeline.train", **git_state()},
+                tags={TRAINING: self._fingerprint, "mlflow.source.name": "pipeline.train", **origin()},
             )
         )
         self._run_id = run.info.run_id

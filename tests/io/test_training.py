@@ -1,4 +1,5 @@
 import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,47 @@ def test_what_goes_in_comes_out(tmp_path: Path, count: int, shards: list[int]) -
         assert opened.ignore[i].dtype == np.bool_
 
 
-def test_a_picture_is_a_read_only_view(tmp_path: Path) -> None:
+def test_a_picture_is_read_only(tmp_path: Path) -> None:
     write(tmp_path / "set", [example(0)])
-    opened = TrainingSet.open(tmp_path / "set")
-    picture = opened.picture(0)
+    picture = TrainingSet.open(tmp_path / "set").picture(0)
     assert type(picture) is np.ndarray
-    assert picture.base is not None
     assert not picture.flags.writeable
-    assert np.shares_memory(picture, opened.picture(0))
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in use, mapped files included, MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def test_a_set_that_was_read_is_not_in_memory(tmp_path: Path) -> None:
+    size = (640, 400)
+    image = np.full((size[1], size[0], 3), 7, np.uint8)
+    nothing = example(0, boxes=0)
+    with TrainingWriter(tmp_path, 256, size, 64) as writer:  # 188 MB
+        for number in range(256):
+            writer.write(Example(f"{number}", 0, image, nothing.boxes, nothing.labels, nothing.ignore))
+    opened = TrainingSet.open(tmp_path)
+    before = resident_mb()
+    assert sum(int(opened.picture(i)[-1, -1, -1]) + int(opened.picture(i).max()) for i in range(256)) == 256 * 14
+    assert resident_mb() - before < 50
+
+
+def test_a_set_is_read_as_it_was_opened(tmp_path: Path) -> None:
+    write(tmp_path / "set", [example(0), example(1)])
+    opened = TrainingSet.open(tmp_path / "set")
+    shard = tmp_path / "set" / "training-00000.npy"
+    shard.unlink()  # as `dvc checkout` does
+    np.save(shard, np.zeros((2, 32, 64, 3), np.uint8))
+    assert np.array_equal(opened.picture(1), example(1).image)
+
+
+def test_a_shard_that_was_cut_after_it_was_opened_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "set", [example(0), example(1)])
+    opened = TrainingSet.open(tmp_path / "set")
+    os.truncate(tmp_path / "set" / "training-00000.npy", 500)
+    with pytest.raises(DataError, match=r"training-00000\.npy was cut off"):
+        opened.picture(1)
 
 
 def test_same_examples_same_bytes(tmp_path: Path) -> None:
@@ -94,6 +128,7 @@ def test_fewer_than_announced_is_an_error(tmp_path: Path) -> None:
         pytest.param(b"", "no training shard", id="empty"),
         pytest.param(b"garbage, not an array", "no training shard", id="garbage"),
         pytest.param("float", "expected .N, H, W, 3. uint8", id="other type"),
+        pytest.param("columns", "expected .N, H, W, 3. uint8", id="other order of bytes"),
         pytest.param("short", "shorter than its table", id="too few pictures"),
         pytest.param("cut", "no training shard", id="cut off"),
     ],
@@ -106,6 +141,8 @@ def test_broken_shards(tmp_path: Path, content: bytes | str | None, message: str
             shard.unlink()
         case "float":
             np.save(shard, np.zeros((2, 32, 64, 3)))
+        case "columns":
+            np.save(shard, np.asfortranarray(np.zeros((2, 32, 64, 3), np.uint8)))
         case "short":
             np.save(shard, np.zeros((1, 32, 64, 3), np.uint8))
         case "cut":

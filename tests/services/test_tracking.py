@@ -11,7 +11,7 @@ from pipeline.services import tracking
 from pipeline.services.tracking import LiveRun, connect, experiment_id
 
 ROOT = Path(__file__).parents[2]
-TRAIN = {"epochs": 3, "optimizer": {"name": "adamw", "lr": 0.002}, "clip_norm": 10.0}
+TRAIN = {"train": {"epochs": 3, "optimizer": {"name": "adamw", "lr": 0.002}, "clip_norm": 10.0}}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_another_training_and_a_finished_one_get_runs_of_their_own(mlflow_store:
 def test_without_mlflow_the_training_goes_on(uri: str) -> None:
     code = (
         "from pipeline.services.tracking import LiveRun\n"
-        "with LiveRun('site', 'f1', {'epochs': 1}) as live:\n"
+        "with LiveRun('site', 'f1', {'train': {'epochs': 1}}) as live:\n"
         "    live.log({'loss': 1.0}, 1)\n"
         "    live.finish(weights='w')\n"
         "print('trained')"
