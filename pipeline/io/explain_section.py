@@ -38,7 +38,7 @@ def inside(costs: Figures, it: Figures, reports: Folder) -> Section:
     notes = (
         "A receptive field is what can reach a place of a map, the effective one what moves it noticeably (its side).",
         "An object larger than the effective field of a level is seen there in parts.",
-        f"A dead filter is never above 0, or constant, on {figure(it['frames'])} validation frames; on others it may speak.",
+        f"A dead filter is never above 0, or constant, on {figure(it['frames'])} validation frames.",
         "What moves a score is its gradient with respect to the pixels (SmoothGrad), whichever way it moves it.",
     )
     pictures = [_drawn(reports, FIELDS), _drawn(reports, MAPS)]
