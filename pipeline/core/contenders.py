@@ -44,10 +44,10 @@ COLUMNS = (
     Column("AP_small", "AP small", "high"),
     Column("AP_medium", "AP medium", "high"),
     Column("AP_large", "AP large", "high"),
-    Column("worst_recall", "Worst group's recall", "high"),
-    Column("minutes", "Training, min", "low", digits=1),
-    Column("parameters", "Parameters, M", "low", 1e-6, 2),
-    Column("macs", "Multiply-adds, G", "low", 1e-9, 2),
+    Column("worst_recall", "Worst recall", "high"),
+    Column("minutes", "Train, min", "low", digits=1),
+    Column("parameters", "Params, M", "low", 1e-6, 2),
+    Column("macs", "MACs, G", "low", 1e-9, 2),
     Column("bytes", "Weights, MB", "low", 1e-6, 1),
 )
 

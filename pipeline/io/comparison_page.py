@@ -33,6 +33,8 @@ def _section(i: int, field: Field, source: str) -> Section:
         f"All of these were measured on the same frames and labels: benchmark {field.benchmark[:12]}.",
         "Between sections, which are of different benchmarks, APs say nothing about each other.",
         "★ is the best of its column. AP by size is COCO's: small below 32 x 32, large above 96 x 96 source pixels.",
+        "Worst recall is that of the assessable group which has the lowest; MACs are multiply-adds of one picture.",
+        "Milliseconds are a frame's median, from file to detections, by the artifact that a target runs by default.",
         "Times depend on the machine and the hour: compare those that one machine has measured.",
     )
     pictures = [_chart(f"chart-{i}-{n}", rows, column) for n, column in enumerate(_costs(rows))]

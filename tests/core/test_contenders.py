@@ -38,12 +38,12 @@ def test_the_best_of_a_column(rows: list[Contender], expected: tuple[float | Non
 def test_columns_are_those_that_somebody_has_targets_last() -> None:
     figures = {latency("intel"): 3.0, latency("cpu"): 5.0, size("cpu"): 4e6, "AP": 0.5}
     shown = columns([Contender("r", "nano", 1, "demo", "b", figures), FCOS])
-    assert [column.title for column in shown] == ["AP", "Multiply-adds, G", "cpu, ms", "intel, ms", "cpu, MB"]
+    assert [column.title for column in shown] == ["AP", "MACs, G", "cpu, ms", "intel, ms", "cpu, MB"]
 
 
 def test_the_table_at_the_terminal() -> None:
     assert table([NANO, FCOS]).splitlines() == [
-        "model  version  AP      Multiply-adds, G  worst group",
-        "nano   1        0.700*  0.25*             camera hall",
-        "fcos   2        0.600   7.10              camera hall",
+        "model  version  AP      MACs, G  worst group",
+        "nano   1        0.700*  0.25*    camera hall",
+        "fcos   2        0.600   7.10     camera hall",
     ]

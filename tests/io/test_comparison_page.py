@@ -46,7 +46,7 @@ def test_each_benchmark_has_its_table_best_first(html: str) -> None:
 
 def test_ap_is_drawn_against_every_cost_that_two_have(html: str) -> None:
     drawn = re.findall(r"<figcaption>AP against ([^:]+):", html)
-    assert drawn == ["Training, min", "Multiply-adds, G", "cpu, ms"]  # the second benchmark has one detector: no chart
+    assert drawn == ["Train, min", "MACs, G", "cpu, ms"]  # the second benchmark has one detector: no chart
     assert "nano 3: AP 0.700 at 0.25" in html
 
 

@@ -29,7 +29,13 @@ def run(model: str, version: str, weights: str, benchmark: str = "b1", **metrics
 
 
 def test_a_run_becomes_a_row(mlflow_store: str) -> None:
-    figures = {"AP": 0.7, "AP_small": 0.3, "iteration__worst_recall": 0.5, "train__minutes": 3.5, "loss": 1.0}
+    figures: dict[str, Any] = {
+        "AP": 0.7,
+        "AP_small": 0.3,
+        "iteration__worst_recall": 0.5,
+        "train__minutes": 3.5,
+        "loss": 1.0,
+    }
     figures |= {"explain__parameters": 1e6, "explain__macs": 2.5e8, "explain__bytes__weights": 4e6}
     made = run("nano", "3", "w1", targets__cpu__milliseconds=4.8, targets__cpu__bytes=4.3e6, **figures)
     (row,) = contenders(connect(), "sightline")
