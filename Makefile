@@ -61,4 +61,4 @@ labelstudio: $(VENV)/ready $(LABELSTUDIO)/ready ## Label Studio on http://127.0.
 clean: ## remove the environment and everything that stages wrote
 	rm -rf $(VENV) $(LABELSTUDIO) .ultralytics .training .mypy_cache .ruff_cache .pytest_cache .import_linter_cache mlflow.db mlartifacts mlruns
 	rm -rf data/frames data/annotations data/splits data/training models/train models/export
-	rm -rf reports/evaluate reports/robustness reports/verify reports/select reports/gate.json reports/register.json reports/ledger.json reports/index.html .dvc/cache .dvc/tmp
+	rm -rf reports/evaluate reports/robustness reports/explain reports/verify reports/select reports/gate.json reports/register.json reports/ledger.json reports/index.html reports/comparison.html .dvc/cache .dvc/tmp

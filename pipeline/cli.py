@@ -15,6 +15,7 @@ from pipeline.core.stage import run, summary
 from pipeline.io.files import write_bytes
 from pipeline.services import ledger, tracking
 from pipeline.services.bundling import COMMANDS as BUNDLES
+from pipeline.services.comparing import compare_arguments, compare_command
 from pipeline.services.composition import changes, compose, validate
 from pipeline.services.dvc import repair
 from pipeline.services.engines import COMMANDS as ENGINES
@@ -105,6 +106,7 @@ COMMANDS: Mapping[str, Command] = {
     "check": (check_command, _nothing),
     "repair": (repair_command, _nothing),
     "ledger": (ledger_command, _nothing),
+    "compare": (compare_command, compare_arguments),
     "predict": (predict_command, predict_arguments),
     **BUNDLES,
 }

@@ -253,7 +253,8 @@ def training_run(client: "MlflowClient", iteration: Iteration, experiment: str, 
     """The latest run of these weights that no version has yet, else a new one with the curves of the training."""
     where = tracking.experiment_id(client, experiment)
     mark = f"tags.`{tracking.WEIGHTS}` = '{iteration.contract.weights}'"
-    for found in client.search_runs([where], mark, order_by=["attributes.start_time DESC"]):
+    earlier = client.search_runs([where], mark, order_by=["attributes.start_time DESC"])
+    for found in earlier:
         agrees = all(params.get(name, value) == value for name, value in found.data.params.items())
         if agrees and tracking.REGISTERED not in found.data.tags:  # a parameter in MLflow cannot be changed
             return found
@@ -263,6 +264,8 @@ def training_run(client: "MlflowClient", iteration: Iteration, experiment: str, 
     )
     for row in read_curves(iteration.train / "curves.jsonl"):
         tracking.log_metrics(client, mlrun.info.run_id, numbers(tracking.without_epoch(row)), int(row["epoch"]))
+    spent = [it.data.metrics[tracking.MINUTES] for it in earlier if tracking.MINUTES in it.data.metrics]
+    tracking.log_metrics(client, mlrun.info.run_id, {tracking.MINUTES: spent[-1]} if spent else {})
     return mlrun
 
 
@@ -289,12 +292,10 @@ def log_files(client: "MlflowClient", run_id: str, iteration: Iteration) -> None
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage."""
-    names = ("gate", "evaluation", "robustness", "train", "export", "verify", "data", "ledger", "out")
+    names = ("gate", "evaluation", "robustness", "costs", "train", "export", "verify", "data", "ledger", "out")
     args = stage_arguments(__doc__, *names).parse_args(argv)
     p, g, e = RegisterParams.load("register"), GateParams.load("gate"), EvaluateParams.load("evaluate")
-    iteration = read_iteration(
-        args.gate, args.evaluation, args.robustness, args.train, args.export, args.verify, args.data
-    )
+    iteration = read_iteration(args)
     with tracking.reachable():
         client = tracking.connect()
         decision, version = register(client, iteration, p, g, e)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pipeline.core.params import DataParams
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.io.documents import Figures, Folder
+from pipeline.io.explain_section import inside
 from pipeline.io.files import write_bytes
 from pipeline.io.gate_section import conditions, headline, ledger, reasons, with_conditions
 from pipeline.io.group_sections import groups, preconditions
@@ -184,7 +185,6 @@ def training(train: Figures, card: Figures, curves: list[Figures]) -> Section:
     facts = (
         ("Model", str(card["name"])),
         ("Input", f"{card['width']} x {card['height']} px"),
-        ("Parameters", figure(train["parameters"])),
         ("Epochs", figure(train["epochs"])),
         ("Best epoch", figure(train["best_epoch"])),
         ("Validation AP there", figure(train["best_val_AP"])),
@@ -346,6 +346,11 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
             ),
             robustness(reports.figures("robustness/robustness.json", "robustness"), reports),
             failures(reports),
+            inside(
+                reports.figures("explain/costs.json", "explain"),
+                reports.figures("explain/explain.json", "explain"),
+                reports,
+            ),
             label_issues(reports.figures("evaluate/label_issues.json", "evaluate"), reports),
             selection(reports.figures("select/select.json", "select"), reports),
             shipped(models),

@@ -122,9 +122,8 @@ def write(out: Path, trained: Trained, card: ModelCard, epochs: int) -> None:
     save_tensors(out / "last.safetensors", trained.last)
     write_json(out / "model.json", card.model_dump(mode="json"))
     write_bytes(out / "curves.jsonl", "".join(json.dumps(row) + "\n" for row in trained.rows).encode())
-    weights = sum(t.numel() for t in trained.best.values())
     figures = {"epochs": epochs, "best_epoch": trained.best_epoch, "best_val_AP": trained.best_score}
-    write_json(out / "train.json", {**figures, "parameters": weights})
+    write_json(out / "train.json", figures)
 
 
 def train(args: Namespace, settings: Settings, on_epoch: OnEpoch, state_path: Path) -> Trained:

@@ -29,8 +29,8 @@ SMALL = (
     "verify.latency_pictures=3",
 )
 STAGES = (
-    *("ingest", "annotate", "split", "augment", "train", "evaluate", "robustness", "export", "verify", "gate"),
-    *("register", "select", "report"),
+    *("ingest", "annotate", "split", "augment", "train", "evaluate", "robustness", "export", "explain", "verify"),
+    *("gate", "register", "select", "report"),
 )
 
 pytestmark = [pytest.mark.cycle, pytest.mark.timeout(600)]

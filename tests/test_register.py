@@ -23,6 +23,7 @@ from pipeline.register import Decision
 from pipeline.runtime.golden import write_golden
 from pipeline.services import tracking
 from pipeline.services.champion import Champion
+from pipeline.services.comparing import contenders
 from pipeline.services.tracking import LiveRun, connect
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,7 @@ THIN = judge("camera lobby: recall", Bounds(min=0.5), Measured(None, "evaluate/g
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
+COSTS = {"parameters": 1000, "macs": 2_000_000, "bytes": {"weights": 4000, "cpu": {"fp32": 4100, "fp32-b1": 4050}}}
 LOSSES = {"AP": 0.5, "drop_AP": 0.0}
 
 
@@ -61,6 +63,8 @@ class World:
         self.weights(b"first")
         self.evaluation(0.5)
         self.robustness(0.8)
+        (root / "reports/explain").mkdir()
+        self.json("reports/explain/costs.json", COSTS)
         self.verdict(PASSED)
         self.benchmark()
         self.detects(20)
@@ -126,7 +130,13 @@ class World:
 
     def turn(self) -> Decision:
         names = {"gate": "reports/gate.json", "evaluation": "reports/evaluate", "robustness": "reports/robustness"}
-        names |= {"train": "models/train", "export": "models/export", "verify": "reports/verify", "data": "data"}
+        names |= {
+            "costs": "reports/explain/costs.json",
+            "train": "models/train",
+            "export": "models/export",
+            "verify": "reports/verify",
+            "data": "data",
+        }
         names |= {"ledger": "reports/ledger.json", "out": "reports/register.json"}
         register.main([part for name, path in names.items() for part in (f"--{name}", path)])
         return Decision.model_validate_json((self.root / "reports/register.json").read_bytes())
@@ -323,6 +333,9 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
         "robustness/mPC/all/AP": 0.4, "robustness/rPC/all/AP": 0.8,
         "iteration/frames": 100, "iteration/frames_added": 100, "iteration/labels": 60, "iteration/labels_added": 60,
         "iteration/worst_recall": 0.8, "verify/cpu/fp32/milliseconds/total/p50": 8.5,
+        "explain/parameters": 1000, "explain/macs": 2_000_000, "explain/bytes/weights": 4000,
+        "explain/bytes/cpu/fp32": 4100, "explain/bytes/cpu/fp32-b1": 4050,
+        "targets/cpu/milliseconds": 8.5, "targets/cpu/bytes": 4100,
         **{f"verify/cpu/{name}/{key}": value for name in ("fp32", "fp32-b1") for key, value in LOSSES.items()},
     }  # fmt: skip
     assert run.data.tags["sightline.worst_group"] == "camera hall"
@@ -447,6 +460,39 @@ def test_the_ledger_has_a_row_an_iteration(world: World) -> None:
     world.verdict(PASSED)
     world.turn()
     assert (world.root / "reports/ledger.json").read_bytes() == first
+
+
+def test_mlflow_has_the_figures_that_the_files_have(world: World) -> None:
+    """What `dvc metrics show` prints, what the page compares, and what MLflow draws are one figure."""
+    world.turn()
+    (row,) = contenders(connect(), "sightline")
+    metrics, costs, latency = (
+        json.loads((world.root / f"reports/{name}.json").read_bytes())
+        for name in ("evaluate/metrics", "explain/costs", "verify/latency")
+    )
+    assert row.figures == {
+        "AP": metrics["AP"],
+        "worst_recall": GROUPS["camera"]["hall"]["recall"],
+        "parameters": costs["parameters"],
+        "macs": costs["macs"],
+        "bytes": costs["bytes"]["weights"],
+        "bytes/cpu": costs["bytes"]["cpu"]["fp32"],  # the target's default
+        "milliseconds/cpu": latency["artifacts"]["cpu/fp32"]["milliseconds"]["total"]["p50"],
+    }
+    assert (row.model, row.data, row.worst_group) == ("nano", "demo", "camera hall")
+
+
+def test_minutes_stay_with_the_weights(world: World) -> None:
+    """A second iteration from the same weights has a run of its own: its training took as long."""
+    with LiveRun("sightline", "f1", PARAMS["train"]) as live:
+        live.finish(weights=world.weights(b"first"))
+    world.turn()
+    world.evaluation(0.6)
+    world.turn()
+    later, first = world.runs()
+    assert later.info.run_id != first.info.run_id
+    assert later.data.metrics[tracking.MINUTES] == first.data.metrics[tracking.MINUTES] > 0
+    assert "iteration/minutes" not in later.data.metrics  # the second iteration trained nothing
 
 
 def test_groups_become_a_table() -> None:

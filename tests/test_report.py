@@ -104,7 +104,7 @@ def files(camera: str) -> dict[str, Any]:
             "made_ignore": {"too_small": 31, "too_hidden": 2}, "operations": {"low_light": 210, "noise": 172},
         },
         "models/train/model.json": {"name": "nano", "classes": ["person", "vehicle"], "width": 320, "height": 192},
-        "models/train/train.json": {"epochs": 6, "best_epoch": 5, "best_val_AP": 0.61, "parameters": 1102345},
+        "models/train/train.json": {"epochs": 6, "best_epoch": 5, "best_val_AP": 0.61},
         "models/export/cpu/contract.json": {
             "model": "nano", "classes": ["person", "vehicle"], "thresholds": {"person": 0.41, "vehicle": 0.38},
             "input": {
@@ -203,6 +203,15 @@ def files(camera: str) -> dict[str, Any]:
                                     "mean": {"AP": 0.3}, "rPC": {"AP": 0.5}}},
             "patch": {"not_assessed": "the model is not differentiable here"},
         },
+        "reports/explain/costs.json": {
+            "parameters": 1102345, "macs": 252374400, "bytes": {"weights": 4285480, "cpu": {"fp32": 4279307}},
+        },
+        "reports/explain/explain.json": {
+            "input": [320, 192], "frames": 16, "parts": [{"name": "backbone", "parameters": 1, "macs": 126187200}],
+            "levels": [{"stride": 8, "channels": 48, "width": 40, "height": 24, "field": [304, 192],
+                        "effective": 74.9, "holds": 0.104}],
+            "objects": {"person": {"objects": 0}}, "first": None, "layers": [], "cases": [],
+        },
         "reports/select/select.json": {
             "budget": 50, "unlabelled": 36, "left_out": {"looks like a labelled one": 30}, "labelled": 880,
             "in_doubt": 4, "second_looks": [], "frames": [
@@ -251,6 +260,7 @@ PICTURES = (
     "reports/evaluate/figures/label_issues.png",
     "reports/select/sheet.png",
     *(f"reports/robustness/figures/{name}.png" for name in ("curves", "corruptions")),
+    *(f"reports/explain/figures/{name}.png" for name in ("fields", "maps")),
     *(f"reports/evaluate/figures/{name}.png" for name in ("tide", "false_alarms", "reliability")),
 )
 CURVES = [
@@ -270,7 +280,7 @@ def build_world(root: Path, monkeypatch: pytest.MonkeyPatch, camera: str) -> Pat
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(json.dumps(content))
     (root / "models/train/curves.jsonl").write_text("".join(json.dumps(row) + "\n" for row in CURVES))
-    for stage in ("evaluate", "robustness"):
+    for stage in ("evaluate", "robustness", "explain"):
         (root / "reports" / stage / "figures").mkdir()
     for name in PICTURES:
         picture = cv2.imencode(".png", np.full((40, 60, 3), 90, np.uint8))[1]
@@ -322,6 +332,7 @@ def test_the_page_tells_the_whole_iteration(seen: str) -> None:
         "Calibration",
         "Groups",
         "Failures",
+        "Looking inside",
         "Labels to look at again",
         "What to label next",
         "Export",
@@ -345,6 +356,7 @@ QUESTIONS = (
     "What does a score mean?",
     "For whom, where and when",
     "Where does it fail?",
+    "What has it learned",
     "Where do the model and people disagree?",
     "Which frames teach most?",
     "What ships?",
@@ -382,6 +394,7 @@ QUESTIONS = (
         pytest.param("No leak was found", id="leakage"),
         pytest.param("val holds no vehicle", id="warning"),
         pytest.param("low_light 210", id="operation"),
+        pytest.param("stride 8 40 x 24 48 304 x 192 75 10%", id="level"),
         pytest.param("Parameters 1 102 345", id="model"),
         pytest.param("person 412 0.612 0.913 0.969 0.900 0.933 0.790 0.410", id="class"),
         pytest.param("vehicle 0 - - - - - - 0.380", id="class without objects"),

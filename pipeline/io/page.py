@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -15,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from pipeline.core.errors import DataError
 
@@ -30,7 +31,7 @@ class Cell:
     """One value of a table."""
 
     text: str
-    kind: Literal["text", "number", "good", "bad", "quiet", "digest", "interval"] = "text"
+    kind: Literal["text", "number", "best", "good", "bad", "quiet", "digest", "interval"] = "text"
     interval: tuple[float, float, float] = (0.0, 0.0, 0.0)  # low, estimate, high in 0..1, for kind interval
 
 
@@ -52,7 +53,7 @@ class Picture:
     alt: str
     source: str
     uri: str = ""
-    svg: str = ""  # markup that is safe as it is: only `line_chart` makes it
+    svg: str = ""  # markup that is safe as it is: only the charts below make it
     wide: bool = False  # whether it needs the page's whole width to be read
 
 
@@ -72,7 +73,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole page; the verdict comes first."""
+    """The whole page; the verdict comes first, where there is one."""
 
     title: str
     subtitle: str
@@ -81,6 +82,7 @@ class Page:
     reasons: tuple[str, ...]  # or the conditions of a promotion
     sections: tuple[Section, ...]
     conditional: bool = False  # passed, but under conditions
+    command: str = "dvc repro report"  # what makes it
 
 
 def render(page: Page) -> bytes:
@@ -157,17 +159,48 @@ def line_chart(name: str, lines: Mapping[str, Sequence[tuple[float, float]]], x:
         x: label of the axis.
         y: label of the axis.
     """
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10.0}):
-        chart = Figure(figsize=(5.6, 3.0), layout="constrained")
-        axes = chart.add_subplot()
+    with _chart(name) as (chart, axes):
         for (label, points), color in zip(lines.items(), cycle(COLORS), strict=False):
             marker = "o" if len(points) <= 12 else ""
             axes.plot(*zip(*points, strict=True), label=label, color=color, linewidth=1.8, marker=marker)
         _plain(axes, x, y)
-        out = io.StringIO()
-        chart.savefig(
-            out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False, labelcolor=INK)
+        return _markup(chart)
+
+
+def scatter_chart(name: str, points: Sequence[tuple[str, float, float]], x: str, y: str) -> Markup:
+    """Named points over a logarithmic axis, as `line_chart`.
+
+    Args:
+        name: unique on the page.
+        points: label, x above 0, and y.
+        x: label of the axis.
+        y: label of the axis.
+    """
+    with _chart(name) as (chart, axes):
+        axes.set_xscale("log")
+        for (label, price, value), color in zip(points, cycle(COLORS), strict=False):
+            axes.plot(price, value, "o", color=color, markersize=8)
+            axes.annotate(label, (price, value), (0, 7), textcoords="offset points", color=INK, ha="center", fontsize=9)
+        _plain(axes, x, y)
+        axes.margins(0.18, 0.22)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.minorticks_off()
+        return _markup(chart)
+
+
+@contextmanager
+def _chart(name: str) -> Iterator[tuple[Figure, Axes]]:
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10.0}):
+        chart = Figure(figsize=(5.6, 3.0), layout="constrained")
+        yield chart, chart.add_subplot()
+
+
+def _markup(chart: Figure) -> Markup:
+    out = io.StringIO()
+    chart.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = out.getvalue()
     return Markup(svg[svg.index("<svg") :].replace(INK, "currentColor"))  # noqa: S704 - matplotlib escapes its texts
 
@@ -176,8 +209,6 @@ def _plain(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x, color=INK)
     axes.set_ylabel(y, color=INK)
     axes.tick_params(colors=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color=INK, alpha=0.12)
     axes.spines[:].set_color(INK)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, labelcolor=INK)

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,32 +55,37 @@ class Iteration:
         return self.metrics.get("AP")
 
 
-def read_iteration(
-    gate: Path, evaluation: Path, robustness: Path, train: Path, export: Path, verify: Path, data: Path
-) -> Iteration:
+def read_iteration(args: Namespace) -> Iteration:
     """Read and check everything before MLflow gets anything.
+
+    Args:
+        args: paths of gate, evaluation, robustness, costs, train, export, verify and data.
 
     Raises:
         DataError: a file is missing or broken, or the export is of other weights.
     """
+    evaluation, robustness, export, verify, data = (
+        getattr(args, name) for name in ("evaluation", "robustness", "export", "verify", "data")
+    )
+    costs = read_object(args.costs)
     target = ExportParams.load("export").targets[0]
     contract = Contract.read(export / target / CONTRACT)
-    weights = _hash(train / "best.safetensors")
+    weights = _hash(args.train / "best.safetensors")
     if weights != contract.weights:
-        raise DataError(f"{export} was not made of the weights in {train}; run: dvc repro export")
+        raise DataError(f"{export} was not made of the weights in {args.train}; run: dvc repro export")
     # How work is spread changes no result.
     params = {name: values for name, values in read_params().items() if name != "compute"}
     benchmark = benchmark_hash(data, contract.classes)
-    reports = [gate, evaluation / "metrics.json", evaluation / "groups.json"]
+    reports = [args.gate, evaluation / "metrics.json", evaluation / "groups.json"]
     optional = [path for path in (robustness / ROBUSTNESS,) if path.exists()]
     exported = [*sorted(export.glob(f"*/{CONTRACT}")), export / "parity.json", export / "export.json"]
-    files = [*reports, *optional, *exported, verify / VERIFIED]
+    files = [*reports, *optional, *exported, verify / VERIFIED, args.costs]
     parts = [*map(_hash, files), benchmark, json.dumps(params, sort_keys=True)]
     return Iteration(
-        gate=gate,
+        gate=args.gate,
         evaluation=evaluation,
         robustness=robustness,
-        train=train,
+        train=args.train,
         export=export,
         target=target,
         verify=verify,
@@ -88,8 +94,9 @@ def read_iteration(
         metrics=numbers(
             read_object(evaluation / "metrics.json")
             | {"robustness": _under_corruption(robustness), "verify": _artifacts(verify)}
+            | {"explain": costs, "targets": _targets(verify, costs)}
         ),
-        verdict=_verdict(gate),
+        verdict=_verdict(args.gate),
         sample=read_benchmark(data, evaluation, contract.classes),
         contract=contract,
         benchmark=benchmark,
@@ -113,6 +120,17 @@ def _artifacts(verify: Path) -> dict[str, Any]:
         | {key: latency[name][key] for key in ("milliseconds", "bytes") if key in latency.get(name, {})}
         for name, it in read_object(verify / VERIFIED)["artifacts"].items()
     }
+
+
+def _targets(verify: Path, costs: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each target's default artifact: bytes, and the median milliseconds of a frame where they were measured."""
+    latency = read_object(verify / LATENCY)["artifacts"] if (verify / LATENCY).exists() else {}
+    told: dict[str, Any] = {}
+    for target, of in read_object(verify / VERIFIED)["targets"].items():
+        times = latency.get(f"{target}/{of['default']}", {}).get("milliseconds", {}).get("total", {})
+        bytes_of = costs.get("bytes", {}).get(target, {})
+        told[target] = {"milliseconds": times.get("p50"), "bytes": bytes_of.get(of["default"])}
+    return told
 
 
 def _verdict(path: Path) -> Verdict:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PREFIX = "iteration/"  # of the figures of a run that only the ledger needs
 WORST = "sightline.worst_group"  # tag: attribute and value
-MILLISECONDS = 60_000  # a minute
 
 
 class Row(BaseModel):
@@ -79,9 +78,8 @@ def worst_group(groups: Mapping[str, Any]) -> tuple[str, float] | None:
 
 def minutes(run: "Run") -> dict[str, float]:
     """How long the training took, from its run; nothing where the run is of no training."""
-    if tracking.TRAINING not in run.data.tags or run.info.end_time is None:
-        return {}
-    return {f"{PREFIX}minutes": (run.info.end_time - run.info.start_time) / MILLISECONDS}
+    spent = run.data.metrics.get(tracking.MINUTES)
+    return {} if tracking.TRAINING not in run.data.tags or spent is None else {f"{PREFIX}minutes": spent}
 
 
 def rows(client: "MlflowClient", model: str, until: int | None = None) -> list[Row]:

@@ -34,6 +34,16 @@ def draw_boxes(image: Picture, boxes_xyxy: ArrayLike, captions: Sequence[str], c
     return canvas
 
 
+def heat(image: Picture, values: NDArray[np.floating]) -> Picture:
+    """The picture in grey under a map (h, w) of values from 0 on, stretched over it: blue little, red much."""
+    height, width = image.shape[:2]
+    stretched = cv2.resize(values.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    share = np.clip(stretched / max(float(values.max()), 1e-30), 0, 1)
+    colors = cv2.applyColorMap(np.round(255 * share).astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]
+    grey = image.mean(axis=2, keepdims=True)
+    return np.asarray(np.round(0.55 * grey + 0.45 * colors), np.uint8)
+
+
 def caption(image: Picture, text: str) -> Picture:
     """The picture with a line of text below it; text that is too long is cut."""
     strip = np.full((STRIP, image.shape[1], 3), BACKGROUND, np.uint8)

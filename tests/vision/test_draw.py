@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.vision.draw import BACKGROUND, MARGIN, STRIP, caption, draw_boxes, encode_png, sheet
+from pipeline.vision.draw import BACKGROUND, MARGIN, STRIP, caption, draw_boxes, encode_png, heat, sheet
 
 RED = (255, 0, 0)
 
@@ -68,3 +68,12 @@ def test_a_sheet_of_nothing() -> None:
 def test_png_keeps_every_pixel() -> None:
     image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(encode_png(image)))), image)
+
+
+def test_heat_is_red_where_the_map_is_largest_and_blue_where_it_is_least() -> None:
+    values = np.zeros((2, 4))
+    values[0, 0] = 3.0
+    drawn = heat(grey(40, 80), values).astype(int)
+    assert drawn[5, 10, 0] > drawn[5, 10, 2] + 30
+    assert drawn[35, 70, 2] > drawn[35, 70, 0] + 30
+    assert (heat(grey(4, 4), np.zeros((1, 1))) == heat(grey(4, 4), np.zeros((1, 1)))[0, 0]).all()  # nothing anywhere
