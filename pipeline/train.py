@@ -25,7 +25,9 @@ from pipeline.io.coco_eval import coco_scores
 from pipeline.io.files import file_sha256, fresh_folder, write_bytes, write_json
 from pipeline.io.frames import pictures, truth_of
 from pipeline.io.training import TrainingSet
+from pipeline.modeling import mining
 from pipeline.modeling.detector import Detector
+from pipeline.modeling.hog_svm import HogSvm
 from pipeline.modeling.loop import Trained, fit
 from pipeline.modeling.predict import Item, predict_with
 from pipeline.modeling.state import save_tensors
@@ -130,14 +132,18 @@ def main(argv: list[str] | None = None) -> None:
     live = LiveRun(register.experiment, mark, settings.train.model_dump(mode="json"))
     folder = args.state / mark
     with alone(folder) as state_path, live:
-        trained = fit(
-            model,
-            TrainingSet.open(args.training),
-            settings.train,
-            validate=validation,
-            on_epoch=live.log,
-            state_path=state_path,
-        )
+        training = TrainingSet.open(args.training)
+        if isinstance(model, HogSvm):
+            trained = mining.fit(model, training, settings.train, validate=validation, on_epoch=live.log)
+        else:
+            trained = fit(
+                model,
+                training,
+                settings.train,
+                validate=validation,
+                on_epoch=live.log,
+                state_path=state_path,
+            )
         card = ModelCard(
             name=settings.model.name, classes=classes, width=settings.input.width, height=settings.input.height
         )
