@@ -26,9 +26,10 @@ from pipeline.io.coco_eval import coco_scores
 from pipeline.io.files import file_sha256, fresh_folder, write_bytes, write_json
 from pipeline.io.frames import pictures, truth_of
 from pipeline.io.training import TrainingSet
-from pipeline.modeling import ranks
+from pipeline.modeling import mining, ranks
 from pipeline.modeling.detector import Detector
 from pipeline.modeling.device import reproducible
+from pipeline.modeling.hog_svm import HogSvm
 from pipeline.modeling.loop import OnEpoch, Trained, fit
 from pipeline.modeling.predict import Item, predict_with
 from pipeline.modeling.state import save_tensors
@@ -135,6 +136,8 @@ def train(args: Namespace, settings: Settings, on_epoch: OnEpoch, state_path: Pa
     if ranks.rank() == 0:
         summary("train", f"{settings.model.name} starts from {model.origin}")
     examples = TrainingSet.open(args.training)
+    if isinstance(model, HogSvm):
+        return mining.fit(model, examples, settings.train, validate=validation, on_epoch=on_epoch)
     return fit(model, examples, settings.train, validate=validation, on_epoch=on_epoch, state_path=state_path)
 
 
@@ -146,7 +149,7 @@ def lead(args: Namespace, settings: Settings, mark: str, folder: Path) -> None:
         size = {"width": settings.input.width, "height": settings.input.height}
         card = ModelCard(name=settings.model.name, classes=settings.data.classes, **size)
         write(args.out, trained, card, len(trained.rows))
-        live.finish(weights=file_sha256(args.out / "best.safetensors"))
+        live.finish(weights=file_sha256(args.out / "best.safetensors"), minutes=trained.seconds / 60)
     shutil.rmtree(folder)
     summary(
         "train",

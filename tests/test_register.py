@@ -365,7 +365,7 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
 def test_the_run_of_the_training_becomes_the_run_of_the_iteration(world: World) -> None:
     with LiveRun("sightline", "f1", {"train": PARAMS["train"]}) as live:
         live.log({"epoch": 1, "loss": 2.0}, 1)
-        live.finish(weights=world.weights(b"first"))
+        live.finish(weights=world.weights(b"first"), minutes=1.5)
     world.turn()
     (run,) = world.runs()
     assert run.data.params["augment.policy"] == PARAMS["augment"]["policy"]
@@ -376,7 +376,7 @@ def test_the_run_of_the_training_becomes_the_run_of_the_iteration(world: World) 
 
 def test_a_training_with_other_parameters_keeps_its_run(world: World) -> None:
     with LiveRun("sightline", "f1", {"train": PARAMS["train"] | {"seed": 99}}) as live:
-        live.finish(weights=world.weights(b"first"))
+        live.finish(weights=world.weights(b"first"), minutes=1.5)
     world.turn()
     assert len(world.runs()) == 2
 
@@ -436,7 +436,7 @@ def test_without_a_robustness_run_nothing_is_said_of_it(world: World) -> None:
 
 def test_the_ledger_has_a_row_an_iteration(world: World) -> None:
     with LiveRun("sightline", "f1", {"train": PARAMS["train"]}) as live:
-        live.finish(weights=world.weights(b"first"))
+        live.finish(weights=world.weights(b"first"), minutes=1.5)
     world.turn()
     assert [(row["date"], row["minutes"]) for row in world.ledger()] == [(None, None)]  # the same whenever written
     first = (world.root / "reports/ledger.json").read_bytes()
@@ -485,13 +485,13 @@ def test_mlflow_has_the_figures_that_the_files_have(world: World) -> None:
 def test_minutes_stay_with_the_weights(world: World) -> None:
     """A second iteration from the same weights has a run of its own: its training took as long."""
     with LiveRun("sightline", "f1", PARAMS["train"]) as live:
-        live.finish(weights=world.weights(b"first"))
+        live.finish(weights=world.weights(b"first"), minutes=1.5)
     world.turn()
     world.evaluation(0.6)
     world.turn()
     later, first = world.runs()
     assert later.info.run_id != first.info.run_id
-    assert later.data.metrics[tracking.MINUTES] == first.data.metrics[tracking.MINUTES] > 0
+    assert later.data.metrics[tracking.MINUTES] == first.data.metrics[tracking.MINUTES] == 1.5
     assert "iteration/minutes" not in later.data.metrics  # the second iteration trained nothing
 
 

@@ -164,7 +164,18 @@ class AugmentParams(Params):
 class ModelParams(Params):
     """Section `model`."""
 
-    name: Literal["nano", "ssdlite", "retinanet", "retinanet_resnet50", "fcos", "fcos_resnet50", "fasterrcnn"]
+    name: Literal[
+        "nano",
+        "small",
+        "ssdlite",
+        "retinanet",
+        "retinanet_resnet50",
+        "fcos",
+        "fcos_resnet50",
+        "fasterrcnn",
+        "dfine",
+        "hog_svm",
+    ]
     weights: Literal["none", "default"]  # `default`: pretrained where they can be had
 
 

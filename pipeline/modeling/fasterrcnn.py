@@ -15,7 +15,7 @@ from torchvision.models.detection.roi_heads import fastrcnn_loss
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import roi_align
 
-from pipeline.modeling.detector import Target
+from pipeline.modeling.detector import Target, seed_of
 from pipeline.modeling.torchvision_common import (
     NEITHER,
     Dicts,
@@ -159,11 +159,6 @@ class FasterRcnn(TorchvisionDetector):
             return dict.fromkeys(("loss_classifier", "loss_box_reg"), 0 * logits.sum())
         classifier, box = fastrcnn_loss(*(value.float() for value in said), labels, encoded)
         return {"loss_classifier": classifier, "loss_box_reg": box}
-
-
-def seed_of(images: Tensor) -> int:
-    """A number that the pixels decide."""
-    return int(images.long().sum())
 
 
 def cluster_nms(boxes: Tensor, group: Tensor, wanted: Tensor, iou: float) -> Tensor:

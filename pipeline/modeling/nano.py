@@ -1,4 +1,4 @@
-"""Nano: a single-shot, anchor-free detector of dense convolutions, in the YOLO line.
+"""Nano and small: single-shot, anchor-free detectors of dense convolutions, in the YOLO line.
 
 Dense 3x3 convolutions suit CPUs' matrix units and TensorRT better than depthwise ones. Three levels (strides 8, 16,
 32), a top-down and bottom-up neck (PAN, Liu et al., CVPR 2018), a decoupled head (YOLOX, Ge et al., 2021), task-aligned
@@ -7,6 +7,7 @@ assignment (TOOD, Feng et al., ICCV 2021), binary cross-entropy towards the IoU-
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,21 @@ from pipeline.modeling.assign import assign
 from pipeline.modeling.detector import Detector, Target
 
 STRIDES = (8, 16, 32)
-WIDTHS = (16, 32, 64, 128, 192)  # channels at strides 2, 4, 8, 16, 32
-NECK = 48  # channels of every level after the neck
 BOX_WEIGHT = 2.5
 PRIOR = 0.01  # chance of an object at a point before anything is learned (RetinaNet, Lin et al., ICCV 2017)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How large a member of the family is."""
+
+    widths: tuple[int, ...]  # channels at strides 2, 4, 8, 16, 32
+    neck: int  # channels of every level after the neck
+    depth: int  # residual blocks a level of the backbone
+
+
+NANO = Shape((16, 32, 64, 128, 192), 48, 1)
+SMALL = Shape((24, 48, 96, 192, 288), 96, 2)
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -48,13 +60,14 @@ class Residual(nn.Module):
 class Backbone(nn.Module):
     """Features at strides 8, 16 and 32."""
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], depth: int) -> None:
         super().__init__()
         stem, quarter, *levels = widths
         self.stem = nn.Sequential(conv(3, stem, stride=2), conv(stem, quarter, stride=2))
         inputs = [quarter, *levels]
         self.levels = nn.ModuleList(
-            nn.Sequential(conv(i, o, stride=2), Residual(o)) for i, o in zip(inputs, levels, strict=False)
+            nn.Sequential(conv(i, o, stride=2), *(Residual(o) for _ in range(depth)))
+            for i, o in zip(inputs, levels, strict=False)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -116,11 +129,11 @@ class Nano(Detector):
     points: Tensor
     strides: Tensor
 
-    def __init__(self, classes: int, size: tuple[int, int]) -> None:
+    def __init__(self, classes: int, size: tuple[int, int], shape: Shape = NANO) -> None:
         super().__init__(classes)
-        self.backbone = Backbone(WIDTHS)
-        self.neck = Neck(WIDTHS[2:], NECK)
-        self.head = Head(NECK, classes)
+        self.backbone = Backbone(shape.widths, shape.depth)
+        self.neck = Neck(shape.widths[2:], shape.neck)
+        self.head = Head(shape.neck, classes)
         points, strides = _grid(size)
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("strides", strides, persistent=False)

@@ -8,21 +8,26 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.core.errors import DataError
 from pipeline.modeling.detector import Detector
+from pipeline.modeling.dfine import Dfine
 from pipeline.modeling.fasterrcnn import FasterRcnn
 from pipeline.modeling.fcos import Fcos
-from pipeline.modeling.nano import Nano
+from pipeline.modeling.hog_svm import HogSvm
+from pipeline.modeling.nano import SMALL, Nano
 from pipeline.modeling.retinanet import RetinaNet
 from pipeline.modeling.ssdlite import SsdLite
 from pipeline.modeling.state import load_tensors
 
 BUILDERS: dict[str, Callable[[int, tuple[int, int], str], Detector]] = {
     "nano": lambda classes, size, _: Nano(classes, size),
+    "small": lambda classes, size, _: Nano(classes, size, SMALL),
     "ssdlite": SsdLite,
     "retinanet": RetinaNet,
     "retinanet_resnet50": partial(RetinaNet, backbone="resnet50"),
     "fcos": Fcos,
     "fcos_resnet50": partial(Fcos, backbone="resnet50"),
     "fasterrcnn": FasterRcnn,
+    "dfine": Dfine,
+    "hog_svm": lambda classes, size, _: HogSvm(classes, size),
 }
 
 

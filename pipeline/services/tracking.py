@@ -307,8 +307,6 @@ class LiveRun:
         self._client: MlflowClient | None = None
         self._run_id = ""
         self._logged = -1  # last step that the run already holds
-        self._started = time.monotonic()
-        self._before = 0.0  # minutes of earlier attempts, up to the last epoch that they finished
 
     def __enter__(self) -> Self:
         with self._optional():
@@ -324,19 +322,15 @@ class LiveRun:
         """Log an epoch's figures; one that the run holds from before it was broken off is not logged twice."""
         if self._client is not None and step > self._logged:
             with self._optional():
-                log_metrics(self._client, self._run_id, without_epoch(metrics) | self._minutes(), step)
-                self._logged = step
+                log_metrics(self._client, self._run_id, without_epoch(metrics), step)
 
-    def finish(self, *, weights: str) -> None:
-        """Mark the run as finished; by the hash of its weights `register` finds it again."""
+    def finish(self, *, weights: str, minutes: float) -> None:
+        """Mark the run as finished, with what it took; by the hash of its weights `register` finds it again."""
         if self._client is not None:
             with self._optional():
-                log_metrics(self._client, self._run_id, self._minutes(), max(self._logged, 0))
+                log_metrics(self._client, self._run_id, {MINUTES: minutes})
                 self._client.set_tag(self._run_id, WEIGHTS, weights)
                 self._client.set_terminated(self._run_id)
-
-    def _minutes(self) -> dict[str, float]:
-        return {MINUTES: self._before + (time.monotonic() - self._started) / 60}
 
     def _start(self, client: "MlflowClient") -> None:
         experiment = experiment_id(client, self._experiment)
@@ -355,7 +349,6 @@ class LiveRun:
         if found:
             client.update_run(self._run_id, status="RUNNING")
             self._logged = _last_step(client, run)
-            self._before = run.data.metrics.get(MINUTES, 0.0)
         log_params(client, run, self._params)
         self._client = client
 

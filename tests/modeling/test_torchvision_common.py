@@ -12,8 +12,7 @@ from torchvision.models import MobileNet_V3_Large_Weights, ResNet50_Weights, Wei
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from pipeline.core.errors import SightlineError
-from pipeline.modeling.detector import Target
-from pipeline.modeling.fasterrcnn import seed_of
+from pipeline.modeling.detector import Target, seed_of
 from pipeline.modeling.onnx_graph import BOXES, IMAGES, SCORES, serialised, to_onnx
 from pipeline.modeling.targets.nvidia import cast_first, refusals
 from pipeline.modeling.torchvision_common import BACKGROUND, NEITHER, TorchvisionDetector, fetched, matches, pyramid
