@@ -15,7 +15,7 @@ from pipeline.io.tables import write_annotations, write_frames, write_splits
 from pipeline.io.training import Example, TrainingWriter
 from pipeline.modeling import quantise
 from pipeline.modeling.zoo import BUILDERS
-from tests.modeling.conftest import Squares
+from tests.squares import Squares
 
 ROOT = Path(__file__).parents[1]
 SIZE = (96, 64)  # width, height

@@ -12,7 +12,7 @@ from pipeline.modeling import mining
 from pipeline.modeling.detector import Detector, to_batch
 from pipeline.modeling.hog_svm import AREA, KERNEL, TEMPLATES, HogSvm, flat, shape_of
 from pipeline.modeling.loop import Trained
-from tests.modeling.conftest import Squares
+from tests.squares import Squares
 
 ROOT = Path(__file__).parents[2]
 PARAMS = TrainParams.parse("train", read_params(ROOT / "params.yaml")["train"] | {"epochs": 2, "batch_size": 8})
