@@ -24,6 +24,9 @@ Pictures = Sequence[NDArray[np.uint8]]
 HEAD = "head"  # what every detector of ours that has one calls it
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 NOTICEABLE = 1 - 0.9545  # of the largest gradient: two standard deviations of a Gaussian, as in the paper
+TRACE = (
+    1e-4  # of the largest gradient: what is below may be left of what cancels; for features that are no convolutions
+)
 WHITE = 255.0
 
 
@@ -74,14 +77,15 @@ def levels(model: Detector, pictures: Pictures) -> list[Level]:
     """
     height, width = pictures[0].shape[:2]
     where = next(model.parameters()).device
-    effective = [side(sensitivity) for sensitivity in sensitivities(model, to_batch(pictures).to(where).float())]
+    seen = sensitivities(model, to_batch(pictures).to(where).float())
     white = torch.full((1, 3, height, width), WHITE)
-    fields = [extent(sensitivity) for sensitivity in sensitivities(transparent(model), white)]
+    clear = sensitivities(transparent(model), white)
+    fields = [extent((c > 0) | (s > TRACE * s.max())) for c, s in zip(clear, seen, strict=True)]
     with torch.no_grad():
         found = maps(model, white.to(where))
     return [
-        Level(round(width / m.shape[3]), m.shape[1], m.shape[3], m.shape[2], field, reach)
-        for m, field, reach in zip(found, fields, effective, strict=True)
+        Level(round(width / m.shape[3]), m.shape[1], m.shape[3], m.shape[2], field, side(s))
+        for m, field, s in zip(found, fields, seen, strict=True)
     ]
 
 
@@ -109,9 +113,9 @@ def _gradient(value: Tensor, images: Tensor) -> Tensor:
     return torch.nan_to_num(gradient, posinf=0.0, neginf=0.0)
 
 
-def extent(sensitivity: NDArray[np.float64]) -> tuple[int, int]:
-    """Width and height of the part of (H, W) that is not zero."""
-    across, down = np.flatnonzero(sensitivity.any(0)), np.flatnonzero(sensitivity.any(1))
+def extent(reached: NDArray[np.bool_]) -> tuple[int, int]:
+    """Width and height of the part of (H, W) that is reached."""
+    across, down = np.flatnonzero(reached.any(0)), np.flatnonzero(reached.any(1))
     if not len(across):
         return 0, 0
     return int(across[-1] - across[0] + 1), int(down[-1] - down[0] + 1)

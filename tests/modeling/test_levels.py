@@ -101,7 +101,7 @@ def test_the_effective_field_of_equal_weights() -> None:
 
 
 def test_what_no_pixel_moves_has_no_field() -> None:
-    assert extent(np.zeros((4, 4))) == (0, 0)
+    assert extent(np.zeros((4, 4), np.bool_)) == (0, 0)
     assert side(np.zeros((4, 4))) == 0
 
 
