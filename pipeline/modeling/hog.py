@@ -29,13 +29,11 @@ class Hog(nn.Module):
         cell: pixels a side.
     """
 
-    ramp: Tensor
     window: Tensor
 
     def __init__(self, cell: int = CELL) -> None:
         super().__init__()
         self.cell = cell
-        self.register_buffer("ramp", torch.tensor([-1.0, 0.0, 1.0]), persistent=False)
         self.register_buffer("window", functional.pixel_unshuffle(_window(cell), cell), persistent=False)
 
     def forward(self, grey: Tensor) -> Tensor:
@@ -48,8 +46,9 @@ class Hog(nn.Module):
     def _votes(self, grey: Tensor) -> Tensor:
         """Of every pixel: its gradient's magnitude, shared by the two orientations next to its own; (B, 9, h, w)."""
         level = functional.pad((grey + TINY).sqrt(), (1, 1, 1, 1), mode="reflect")
-        dx = functional.conv2d(level[:, :, 1:-1], self.ramp.view(1, 1, 1, 3))
-        dy = functional.conv2d(level[..., 1:-1], self.ramp.view(1, 1, 3, 1))
+        # Slices, not a convolution: what comes before the first of them is never quantised, as an angle must not be.
+        dx = level[:, :, 1:-1, 2:] - level[:, :, 1:-1, :-2]
+        dy = level[:, :, 2:, 1:-1] - level[:, :, :-2, 1:-1]
         magnitude = (dx.square() + dy.square() + TINY**2).sqrt()
         angle = torch.atan2(dy, dx + TINY) * (BINS / math.pi)  # -9..9, a half turn is 9
         centres = torch.arange(BINS, device=grey.device).view(1, -1, 1, 1) + 0.5
@@ -102,6 +101,11 @@ def _window(cell: int) -> Tensor:
 
 def _normalised(cells: Tensor) -> Tensor:
     """L2-Hys: unit length, clipped, unit length again; OpenCV's small constants."""
-    unit = cells / (cells.square().sum(1, keepdim=True).add(TINY**2).sqrt() + 0.1 * DEPTH)
-    clipped = unit.clamp_max(CLIP)
-    return clipped / (clipped.square().sum(1, keepdim=True).add(TINY**2).sqrt() + 1e-3)
+    clipped = (cells / _length(cells, 0.1 * DEPTH)).clamp_max(CLIP)
+    return clipped / _length(clipped, 1e-3)
+
+
+def _length(blocks: Tensor, least: float) -> Tensor:
+    """L2 norm of each block plus `least`; never below it, which a sum of few bits may round to nothing."""
+    norm = (blocks.square().sum(1, keepdim=True) + TINY**2).sqrt()
+    return torch.maximum(norm + least, torch.full_like(norm, least))
