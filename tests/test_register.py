@@ -451,7 +451,7 @@ def test_the_ledger_has_a_row_an_iteration(world: World) -> None:
     assert one["verdict"] == "promote"
     registered = datetime.fromisoformat(one["date"]).replace(tzinfo=UTC)
     assert timedelta(0) <= datetime.now(UTC) - registered < timedelta(days=1, minutes=5)
-    assert 0 <= one["minutes"] < 1
+    assert one["minutes"] == 1.5
     assert (two["version"], two["frames_added"], two["labels_added"], two["AP"]) == (2, 30, 15, 0.6)
     assert (two["verdict"], two["date"], two["minutes"]) == ("refuse", None, None)
     world.weights(b"first")  # the first iteration comes back: its ledger ends with it

@@ -60,7 +60,7 @@ def _seen(
     maps: list[Tensor] = []
 
     def keep(_: nn.Module, __: object, output: Any) -> None:
-        maps.extend(output.values() if isinstance(output, Mapping) else output)
+        maps.extend(flat(output))
 
     hook = backbone(model).register_forward_hook(keep)
     try:
@@ -76,3 +76,11 @@ def backbone(model: Detector) -> nn.Module:
     """The part that every detector of ours calls `backbone`; it gives a list or a mapping of maps (B, C, H, W)."""
     found: nn.Module = next(part for name, part in model.named_modules() if name.rpartition(".")[2] == "backbone")
     return found
+
+def flat(value: Any) -> list[Tensor]:
+    """All maps (B, D, h, w) of numbers in nested lists and mappings, in order."""
+    if isinstance(value, Tensor):
+        return [value] if value.ndim == 4 and value.is_floating_point() else []
+    if isinstance(value, Mapping):
+        return flat(list(value.values()))
+    return [m for item in value for m in flat(item)] if isinstance(value, list | tuple) else []

@@ -4,7 +4,7 @@ The receptive field is all that can reach a unit. The effective one is what move
 et al., Understanding the Effective Receptive Field in Deep Convolutional Neural Networks, NIPS 2016).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from pipeline.modeling.detector import Detector, to_batch
-from pipeline.modeling.features import backbone
+from pipeline.modeling.features import backbone, flat
 from pipeline.modeling.filters import ACTIVATIONS
 
 Pictures = Sequence[NDArray[np.uint8]]
@@ -24,9 +24,7 @@ Pictures = Sequence[NDArray[np.uint8]]
 HEAD = "head"  # what every detector of ours that has one calls it
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 NOTICEABLE = 1 - 0.9545  # of the largest gradient: two standard deviations of a Gaussian, as in the paper
-TRACE = (
-    1e-4  # of the largest gradient: what is below may be left of what cancels; for features that are no convolutions
-)
+TRACE = 1e-4  # of the largest gradient: less may be left of what cancels, where features are no convolutions
 WHITE = 255.0
 
 
@@ -51,7 +49,7 @@ def maps(model: Detector, images: Tensor) -> list[Tensor]:
     found: list[Tensor] = []
 
     def keep(value: Any) -> None:
-        found.extend(_flat(value))
+        found.extend(flat(value))
         raise _Reached
 
     head = next((part for name, part in model.named_modules() if name.rpartition(".")[2] == HEAD), None)
@@ -161,12 +159,3 @@ def _depthwise(conv: nn.Conv2d) -> bool:
         and conv.dilation == (1, 1)
         and not isinstance(conv.padding, str)
     )
-
-
-def _flat(value: Any) -> list[Tensor]:
-    """All maps (B, D, h, w) of numbers in nested lists and mappings, in order."""
-    if isinstance(value, Tensor):
-        return [value] if value.ndim == 4 and value.is_floating_point() else []
-    if isinstance(value, Mapping):
-        return _flat(list(value.values()))
-    return [m for item in value for m in _flat(item)] if isinstance(value, list | tuple) else []
