@@ -77,6 +77,7 @@ def backbone(model: Detector) -> nn.Module:
     found: nn.Module = next(part for name, part in model.named_modules() if name.rpartition(".")[2] == "backbone")
     return found
 
+
 def flat(value: Any) -> list[Tensor]:
     """All maps (B, D, h, w) of numbers in nested lists and mappings, in order."""
     if isinstance(value, Tensor):

@@ -18,6 +18,7 @@ DEPTH = 4 * BINS  # numbers a block
 CLIP = 0.2
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 TINY = 1e-6  # keeps gradients finite where a picture has none
+FLAT = 0.001  # a fiftieth of the least step between bright levels: less is rounding, whose orientation says nothing
 
 
 class Hog(nn.Module):
@@ -49,7 +50,8 @@ class Hog(nn.Module):
         # Slices, not a convolution: what comes before the first of them is never quantised, as an angle must not be.
         dx = level[:, :, 1:-1, 2:] - level[:, :, 1:-1, :-2]
         dy = level[:, :, 2:, 1:-1] - level[:, :, :-2, 1:-1]
-        magnitude = (dx.square() + dy.square() + TINY**2).sqrt()
+        energy = dx.square() + dy.square()
+        magnitude = (energy + TINY**2).sqrt() * energy / (energy + FLAT**2)
         angle = torch.atan2(dy, dx + TINY) * (BINS / math.pi)  # -9..9, a half turn is 9
         centres = torch.arange(BINS, device=grey.device).view(1, -1, 1, 1) + 0.5
         away = (torch.where(angle < 0, angle + BINS, angle) - centres).abs()

@@ -5,7 +5,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.modeling.detector import Detector, Target
+from pipeline.modeling.dfine import Dfine
 from pipeline.modeling.fcos import Fcos
+from pipeline.modeling.hog_svm import HogSvm
 from pipeline.modeling.patch import LEAST, SIDE, Scene, random_patch, sides, train_patch, worn
 from pipeline.modeling.zoo import BUILDERS, build
 
@@ -106,6 +108,10 @@ def test_a_gradient_reaches_the_patch_through_every_model(name: str) -> None:
     model = build(name, 1, (64, 64), "none").eval()
     if isinstance(model, Fcos):
         torch.nn.init.ones_(model.net.head.regression_head.bbox_reg.bias)  # else its first boxes are points
+    if isinstance(model, Dfine):
+        torch.nn.init.constant_(model.net.model.enc_bbox_head.layers[-1].bias[2:], 3.0)  # its first boxes are small
+    if isinstance(model, HogSvm):
+        torch.nn.init.normal_(model.templates.weight)  # it begins as nothing
     patch = train_patch(model, [scene((4, 4, 60, 60))], 0.1, 1, seed=0)
     assert patch is not None
     assert (patch != random_patch(0)).any()
