@@ -47,7 +47,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "shard_frames": 16,
         "preview": 4,
     },
-    "compute": {"engine": "local", "workers": 1},
+    "compute": {"engine": "local", "workers": 1, "processes": 1, "address": ""},
 }
 ROLES = {f"{name}{n:02}": split for name, split in (("t", Split.TRAIN), ("v", Split.VAL)) for n in range(20)}
 ROLES |= {f"b{n:02}": Split.BENCHMARK for n in range(5)} | {"g00": Split.GAP}

@@ -139,8 +139,9 @@ print(sorted(model.predict(np.zeros((96, 160, 3), np.uint8)).columns))
 
 def test_metrics_and_plots_are_what_dvc_shows(turned: Path) -> None:
     shown = json.loads(call(turned, "dvc", "metrics", "show", "--json"))
-    (metrics,) = [file["data"] for file in shown[""]["data"].values()]
-    assert metrics == json.loads((turned / "reports/evaluate/metrics.json").read_bytes())
+    files = {name: file["data"] for name, file in shown[""]["data"].items()}
+    assert files.keys() == {"reports/evaluate/metrics.json", "reports/explain/costs.json"}
+    assert files == {name: json.loads((turned / name).read_bytes()) for name in files}
 
 
 def experiments(clone: Path) -> list[dict[str, Any]]:

@@ -373,7 +373,11 @@ def test_a_source_is_never_overwritten(tmp_path: Path, source: str, out: str) ->
 
 
 def use_params(folder: Path, data_format: str) -> None:
-    values = {**PARAMS, "data": {**PARAMS["data"], "format": data_format}, "compute": {"engine": "local", "workers": 1}}
+    values = {
+        **PARAMS,
+        "data": {**PARAMS["data"], "format": data_format},
+        "compute": {"engine": "local", "workers": 1, "processes": 1, "address": ""},
+    }
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
 
 

@@ -284,7 +284,7 @@ def test_the_same_iteration_is_one_version_with_one_decision(world: World) -> No
     assert (world.root / "reports/register.json").read_bytes() == report
     assert world.aliases() == {"challenger": 1, "champion": 1}
     assert len(world.runs()) == 1
-    world.params(compute={"engine": "local", "workers": 7})  # changes no result
+    world.params(compute={"engine": "local", "workers": 7, "processes": 1, "address": ""})  # changes no result
     world.turn()
     assert len(world.runs()) == 1
 

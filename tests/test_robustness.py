@@ -201,7 +201,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data |= {"classes": list(CLASSES), "rename": {}, "count_only": [], "ignore": []}
     evaluate = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["evaluate"]
     sections = {"input": {"width": 64, "height": 64}, "data": data, "robustness": SECTION}
-    sections |= {"evaluate": evaluate | {"batch_size": 4}, "compute": {"engine": "local", "workers": 2}}
+    sections |= {
+        "evaluate": evaluate | {"batch_size": 4},
+        "compute": {"engine": "local", "workers": 2, "processes": 1, "address": ""},
+    }
     Path("params.yaml").write_text(yaml.safe_dump(sections))
     rng = np.random.default_rng(0)
     frames = []
