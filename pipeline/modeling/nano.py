@@ -146,13 +146,17 @@ class Nano(Detector):
     def loss(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         """See `Detector.loss`: `class` and `box`, both normalised by the sum of all ranks' target scores."""
         logits, boxes = self._raw(images)
-        found = assign(self.points, boxes.detach(), logits.detach().sigmoid(), targets)
-        total = ranks.mean(found.quality.sum()).clamp_min(1.0 / ranks.count())
-        entropy = functional.binary_cross_entropy_with_logits(logits, found.quality, reduction="none")
-        weight = found.quality.amax(2)[found.positive]
-        giou = generalized_box_iou_loss(boxes[found.positive], found.boxes, reduction="none")
-        counted = (entropy * found.background[..., None]).sum()
-        return {"class": counted / total, "box": BOX_WEIGHT * (giou * weight).sum() / total}
+        scores = logits.detach().sigmoid()
+        found = [assign(self.points, b.detach(), s, t) for b, s, t in zip(boxes, scores, targets, strict=True)]
+        quality = torch.stack([f.quality for f in found])
+        total = ranks.mean(quality.sum()).clamp_min(1.0 / ranks.count())
+        mask = torch.stack([f.background for f in found]).unsqueeze(-1)
+        entropy = functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+        predicted = torch.cat([b[f.positive] for b, f in zip(boxes, found, strict=True)])
+        wanted = torch.cat([f.boxes for f in found])
+        weight = torch.cat([f.quality[f.positive].amax(1) for f in found])
+        giou = generalized_box_iou_loss(predicted, wanted, reduction="none")
+        return {"class": (entropy * mask).sum() / total, "box": BOX_WEIGHT * (giou * weight).sum() / total}
 
     def _raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, A, C) and boxes (B, A, 4) input-pixel xyxy, both float32."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline.modeling.assign import Assigned, assign
+from pipeline.modeling.assign import assign
 from pipeline.modeling.detector import Target
 
 POINTS = torch.tensor([[float(x), float(y)] for y in range(4, 64, 8) for x in range(4, 64, 8)])
@@ -19,15 +19,9 @@ def predicted(half: float) -> torch.Tensor:
     return torch.cat([POINTS - half, POINTS + half], 1)
 
 
-def alone(boxes: torch.Tensor, scores: torch.Tensor, wanted: Target) -> Assigned:
-    """One picture, without the batch's dimension."""
-    found = assign(POINTS, boxes[None], scores[None], [wanted])
-    return Assigned(found.quality[0], found.background[0], torch.nonzero(found.positive[0]).flatten(), found.boxes)
-
-
 def test_points_inside_the_object_answer_for_it_and_the_best_fit_scores_its_iou() -> None:
     scores = torch.full((64, 2), 0.1)
-    found = alone(predicted(8.0), scores, target([[12, 12, 28, 28]], [1], [False]))
+    found = assign(POINTS, predicted(8.0), scores, target([[12, 12, 28, 28]], [1], [False]))
     inside = (POINTS > 12).all(1) & (POINTS < 28).all(1)
     assert set(found.positive.tolist()) == set(torch.nonzero(inside).flatten().tolist())
     assert found.quality[:, 0].sum() == 0
@@ -38,24 +32,25 @@ def test_points_inside_the_object_answer_for_it_and_the_best_fit_scores_its_iou(
 def test_an_untrained_prediction_still_finds_points_for_every_object() -> None:
     scores = torch.full((64, 2), 1e-4)
     boxes = torch.zeros(64, 4)
-    found = alone(boxes, scores, target([[10, 10, 30, 30], [40, 40, 60, 60]], [0, 1], [False, False]))
+    found = assign(POINTS, boxes, scores, target([[10, 10, 30, 30], [40, 40, 60, 60]], [0, 1], [False, False]))
     assert {tuple(box) for box in found.boxes.tolist()} == {(10.0, 10.0, 30.0, 30.0), (40.0, 40.0, 60.0, 60.0)}
 
 
 def test_ignore_regions_are_neither_object_nor_background() -> None:
-    found = alone(predicted(8.0), torch.full((64, 2), 0.1), target([[0, 0, 32, 64]], [0], [True]))
+    found = assign(POINTS, predicted(8.0), torch.full((64, 2), 0.1), target([[0, 0, 32, 64]], [0], [True]))
     assert len(found.positive) == 0
     assert found.background.tolist() == (POINTS[:, 0] > 32).tolist()
 
 
 def test_a_frame_without_objects_is_all_background() -> None:
-    found = alone(predicted(8.0), torch.full((64, 2), 0.1), target([], [], []))
+    found = assign(POINTS, predicted(8.0), torch.full((64, 2), 0.1), target([], [], []))
     assert found.background.all()
     assert found.quality.sum() == 0
 
 
 def test_a_point_in_two_objects_answers_for_the_better_fit() -> None:
-    found = alone(
+    found = assign(
+        POINTS,
         predicted(8.0),
         torch.full((64, 2), 0.1),
         target([[0, 0, 64, 64], [12, 12, 28, 28]], [0, 1], [False] * 2),
@@ -63,22 +58,3 @@ def test_a_point_in_two_objects_answers_for_the_better_fit() -> None:
     chosen = dict(zip(found.positive.tolist(), found.boxes.tolist(), strict=True))
     best = int(torch.nonzero((POINTS == 20).all(1)).item())
     assert chosen[best] == [12, 12, 28, 28]
-
-
-def test_pictures_of_a_batch_do_not_touch_one_another() -> None:
-    generator = torch.Generator().manual_seed(0)
-    targets = [
-        target([[12, 12, 28, 28], [14, 10, 40, 44], [0, 0, 32, 64]], [1, 0, 0], [False, False, True]),
-        target([], [], []),
-        target([[40, 40, 60, 60]], [0], [True]),
-        target([[30, 8, 50, 60]], [1], [False]),
-    ]
-    boxes = torch.stack([predicted(half) for half in (8.0, 10.0, 6.0, 12.0)])
-    scores = torch.rand(4, 64, 2, generator=generator)
-    found = assign(POINTS, boxes, scores, targets)
-    each = [alone(*one) for one in zip(boxes, scores, targets, strict=True)]
-    assert torch.equal(found.quality, torch.stack([it.quality for it in each]))
-    assert torch.equal(found.background, torch.stack([it.background for it in each]))
-    assert torch.equal(found.boxes, torch.cat([it.boxes for it in each]))
-    assert [torch.nonzero(row).flatten().tolist() for row in found.positive] == [it.positive.tolist() for it in each]
-    assert found.positive.any(1).tolist() == [True, False, False, True]
