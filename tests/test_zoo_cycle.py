@@ -24,7 +24,10 @@ CLASSES = ("person", "vehicle")
 SPLITS = {Split.TRAIN: 12, Split.VAL: 4, Split.BENCHMARK: 6}  # frames
 CHANGES: dict[str, dict[str, Any]] = {
     "input": {"width": SIZE[0], "height": SIZE[1]},
-    "train": {"epochs": 1, "batch_size": 4, "warmup_epochs": 0.0, "validate_every": 1},
+    "train": {
+        "epochs": 1, "batch_size": 4, "warmup_epochs": 0.0, "validate_every": 1,
+        "optimizer": {"name": "adamw", "lr": 0.0002, "weight_decay": 0.02, "momentum": 0.9},  # all bear it, unwarmed
+    },
     "evaluate": {"resamples": 200, "batch_size": 4, "min_support": 1, "gallery": 2},
     "export": {
         "parity_frames": 2, "golden_frames": 1, "calibration_frames": 2,
