@@ -45,7 +45,7 @@ browser: # Debian's, for the tests that look at pages
 		echo "no browser: install chromium, else the tests that look at pages are skipped"
 
 test: lint $(LABELSTUDIO)/ready browser ## lint and all tests
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile  # two workers with two threads each wait for one another
+	python -m pytest -n 2 --dist loadfile
 
 bench: $(VENV)/ready ## speed against named peers, as ratios in one run
 	@for file in benchmarks/*.py; do echo "== $$file"; python $$file || exit 1; done

@@ -228,7 +228,7 @@ def log_run(client: "MlflowClient", iteration: Iteration, decision: Decision, p:
     for name, value in tags.items():
         client.set_tag(run_id, key(name), value)
     tracking.log_params(client, mlrun, params)
-    tracking.log_metrics(client, run_id, iteration.metrics | figures | ledger.minutes(mlrun))
+    tracking.log_metrics(client, run_id, iteration.metrics | figures)
     client.log_dict(run_id, lineage, "lineage.json")
     log_files(client, run_id, iteration)
     sheet = read_object(iteration.evaluation / "preconditions.json")

@@ -52,7 +52,6 @@ def attend(model: Detector, image: NDArray[np.uint8], box: NDArray[np.float32], 
     if not moved.requires_grad:
         return "the model is not differentiable"
     (gradient,) = torch.autograd.grad(moved.sum(), noisy, allow_unused=True, materialize_grads=True)
-    gradient = torch.nan_to_num(gradient, posinf=0.0, neginf=0.0)  # where a slope is infinite: the root of nothing
     heat = cv2.GaussianBlur(gradient.abs().sum((0, 1)).cpu().numpy(), (0, 0), BLUR * image.shape[1])
     if not heat.sum() > 0:
         return "no pixel moves the score"

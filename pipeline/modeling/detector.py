@@ -38,7 +38,10 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        """Loss terms of a batch of uint8 images (B, 3, H, W); their sum is what training minimises."""
+        """Loss terms of a batch of uint8 images (B, 3, H, W); their sum is what training minimises.
+
+        What it draws by chance comes from torch's generator, which the loop seeds by the epoch.
+        """
 
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,8 +51,3 @@ class Detector(nn.Module, ABC):
 def to_batch(images: Sequence[NDArray[np.uint8]]) -> Tensor:
     """(H, W, 3) uint8 pictures as a batch (B, 3, H, W): channels last, as they are and as convolutions like it."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-
-
-def seed_of(images: Tensor) -> int:
-    """A number that the pixels decide, for what a loss draws by chance."""
-    return int(images.long().sum())

@@ -11,7 +11,7 @@ from torchvision.ops import box_convert
 
 from pipeline.core.errors import SightlineError
 from pipeline.modeling.assign import within
-from pipeline.modeling.detector import Detector, Target, seed_of
+from pipeline.modeling.detector import Detector, Target
 from pipeline.modeling.torchvision_common import CERTAIN
 
 SOURCE = "ustc-community/dfine-nano-coco"  # trained on COCO; Apache-2.0
@@ -79,11 +79,9 @@ class Dfine(Detector):
     def loss(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         """See `Detector.loss`: D-FINE's terms, each summed over the decoder's layers and the denoising queries.
 
-        The noise of the denoising queries is a function of the batch, so that a training that was interrupted repeats
-        one that was not.
+        The noise of the denoising queries is drawn by chance.
         """
-        with torch.random.fork_rng(), torch.autocast(images.device.type, enabled=False):
-            torch.manual_seed(seed_of(images))
+        with torch.autocast(images.device.type, enabled=False):
             terms = self.net(images.float() / 255, labels=[self._label(t) for t in targets]).loss_dict
         summed: dict[str, Tensor] = {}
         for name, value in terms.items():  # loss_giou, loss_giou_aux_0, loss_giou_dn_1 ...

@@ -15,7 +15,7 @@ from torchvision.models.detection.roi_heads import fastrcnn_loss
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import roi_align
 
-from pipeline.modeling.detector import Target, seed_of
+from pipeline.modeling.detector import Target
 from pipeline.modeling.torchvision_common import (
     NEITHER,
     Dicts,
@@ -61,15 +61,12 @@ class FasterRcnn(TorchvisionDetector):
     def loss(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         """See `Detector.loss`: torchvision's four terms, two a stage.
 
-        The anchors and proposals that count are drawn by chance; the draw is a function of the batch, so that a
-        training that was interrupted repeats one that was not.
+        The anchors and proposals that count are drawn by chance.
         """
-        with torch.random.fork_rng():
-            torch.manual_seed(seed_of(images))
-            maps = self.maps(images)
-            first = self._first_stage(maps)
-            wanted = objects(targets, 1)
-            return self._first_loss(*first, targets, wanted) | self._second_loss(maps, *first, targets, wanted)
+        maps = self.maps(images)
+        first = self._first_stage(maps)
+        wanted = objects(targets, 1)
+        return self._first_loss(*first, targets, wanted) | self._second_loss(maps, *first, targets, wanted)
 
     def _first_stage(self, maps: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Of every anchor, float32: logit of being an object (B, A) and regressed sides (B, A, 4)."""

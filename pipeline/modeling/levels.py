@@ -104,11 +104,11 @@ def sensitivities(model: Detector, images: Tensor) -> list[NDArray[np.float64]]:
 
 
 def _gradient(value: Tensor, images: Tensor) -> Tensor:
-    """Zero where nothing is differentiable, and where a slope is infinite: the root of nothing."""
+    """Zero where nothing is differentiable."""
     if not value.requires_grad:
         return torch.zeros_like(images)
     (gradient,) = torch.autograd.grad(value, images, retain_graph=True, allow_unused=True, materialize_grads=True)
-    return torch.nan_to_num(gradient, posinf=0.0, neginf=0.0)
+    return gradient
 
 
 def extent(reached: NDArray[np.bool_]) -> tuple[int, int]:

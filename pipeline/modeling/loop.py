@@ -152,7 +152,7 @@ class Trainer:
     def epoch(self, epoch: int, progress: _Progress) -> dict[str, float]:
         """Train one epoch (from 0) and return its row of the curves."""
         self.model.train()
-        torch.manual_seed(_seed(self.p.seed, epoch, ranks.rank()))  # Faster R-CNN samples its regions
+        torch.manual_seed(_seed(self.p.seed, epoch, ranks.rank()))  # of what a loss draws by chance
         totals: dict[str, float] = {}
         for step, terms in enumerate(self.each_step(epoch), start=1):
             for name, value in terms.items():
@@ -205,7 +205,7 @@ class Trainer:
         except RuntimeError as error:
             if not _is_memory(error):
                 raise
-        raise SightlineError(self._advice(images, targets))
+        raise SightlineError(self._advice(images, targets, epoch))
 
     def _descend(self, images: Tensor, targets: list[Target], epoch: int) -> dict[str, float]:
         """One step of the optimiser; the loss and its terms before it, of this rank."""
@@ -236,13 +236,13 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         return {"loss": loss} | {f"loss/{name}": value * (len(images) / whole) for name, value in terms.items()}
 
-    def _advice(self, images: Tensor, targets: list[Target]) -> str:
+    def _advice(self, images: Tensor, targets: list[Target], epoch: int) -> str:
         """What to set where the memory does not hold a part of a batch: found by trying smaller ones."""
         size = math.ceil(len(images) / self.p.accumulate)
         told = f"train: the memory does not hold {size} pictures at a time"
         if ranks.count() > 1:  # the others do not try
             return f"{told}; set train.accumulate={self.p.accumulate * 2}, which computes each share in more parts"
-        fitting = next((n for n in _halves(size) if self._holds(images[:n], targets[:n])), 0)
+        fitting = next((n for n in _halves(size) if self._holds(images[:n], targets[:n], epoch)), 0)
         if not fitting:
             return f"{told}, nor one; choose a smaller input or model"
         parts = math.ceil(len(images) / fitting)
@@ -251,12 +251,10 @@ class Trainer:
             f"train.batch_size={fitting}"
         )
 
-    def _holds(self, images: Tensor, targets: list[Target]) -> bool:
+    def _holds(self, images: Tensor, targets: list[Target], epoch: int) -> bool:
         """Whether the memory holds the gradients of these pictures."""
         try:
-            with autocast(self.precision, self.where):
-                terms = self.model.loss(images.to(self.where), [t.to(self.where) for t in targets])
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            self._backward(images, targets, len(images), epoch)
         except RuntimeError as error:
             if not _is_memory(error):
                 raise

@@ -7,14 +7,13 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 
-def linear_svm(features: Tensor, positive: Tensor, c: float, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def linear_svm(features: Tensor, positive: Tensor, c: float) -> tuple[Tensor, Tensor]:
     """The minimum of |w|^2 / 2 + b^2 / 2 + c * sum of squared hinges, liblinear's L2-regularised L2-loss SVM.
 
     Args:
         features: (N, D) float32.
         positive: (N,) bool.
         c: what a window on the wrong side costs.
-        start: (D + 1,) weights and bias to begin with.
 
     Returns:
         weights (D,) and bias (), float32.
@@ -28,8 +27,9 @@ def linear_svm(features: Tensor, positive: Tensor, c: float, start: Tensor | Non
         gradient = torch.cat([features.T @ pull, pull.sum()[None]]).double().numpy() + values
         return float(values @ values / 2 + c * short.double().square().sum()), gradient
 
-    first = torch.zeros(features.shape[1] + 1) if start is None else start
-    found = minimize(objective, first.double().numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 100}).x
+    found = minimize(
+        objective, np.zeros(features.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 100}
+    ).x
     w = torch.from_numpy(found).float()
     return w[:-1], w[-1]
 

@@ -64,7 +64,7 @@ def on_ray(module: str, argv: Sequence[str], compute: ComputeParams) -> None:
         raise ConfigError("compute.engine=ray needs Ray; pip install 'sightline[ray]', or set compute=local") from None
     _connect(ray, compute)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix=".ray-", dir=Path.cwd()) as folder:  # every node must see it
             TorchTrainer(
                 _worker,
                 train_loop_config={"module": module, "argv": list(argv), "folder": str(Path.cwd())},

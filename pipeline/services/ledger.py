@@ -76,12 +76,6 @@ def worst_group(groups: Mapping[str, Any]) -> tuple[str, float] | None:
     return (name, recall) if name else None
 
 
-def minutes(run: "Run") -> dict[str, float]:
-    """How long the training took, from its run; nothing where the run is of no training."""
-    spent = run.data.metrics.get(tracking.MINUTES)
-    return {} if tracking.TRAINING not in run.data.tags or spent is None else {f"{PREFIX}minutes": spent}
-
-
 def rows(client: "MlflowClient", model: str, until: int | None = None) -> list[Row]:
     """Every iteration of the model, or those up to a version, in order.
 
@@ -112,7 +106,7 @@ def _row(version: "ModelVersion", run: "Run") -> Row:
         worst_recall=figures.get(f"{PREFIX}worst_recall"),
         robustness=figures.get("robustness/rPC/all/AP"),
         verdict=tags.get(tracking.VERDICT, ""),
-        minutes=figures.get(f"{PREFIX}minutes"),
+        minutes=figures.get(tracking.MINUTES) if tracking.TRAINING in run.data.tags else None,
         **counts,
     )
 
