@@ -1,5 +1,6 @@
 """What this machine has: device, and the precision that pays on it."""
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,6 +11,9 @@ import torch
 from torch import nn
 
 M = TypeVar("M", bound=nn.Module)
+# mallopt(3) of glibc: freed memory below this size is kept, up to so much of it.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+LARGEST_KEPT, MOST_KEPT = 32 << 20, (1 << 31) - 1  # the most that glibc takes
 
 
 def device() -> torch.device:
@@ -41,6 +45,19 @@ def reproducible(seed: int, *, everywhere: bool) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(everywhere, warn_only=True)
     torch.backends.cudnn.benchmark = not everywhere
+
+
+def keep_memory() -> bool:
+    """Let the C library keep what tensors free for the next ones; whether it could be told.
+
+    By default glibc gives large blocks back to the system, which clears every page anew when the next step asks for
+    them: more than a tenth of a training step. Other C libraries have no such setting, and need none.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # no glibc, or no way to ask
+        return False
+    return bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT) and mallopt(TRIM_THRESHOLD, MOST_KEPT))
 
 
 def autocast(precision: str, where: torch.device) -> AbstractContextManager[object]:

@@ -17,7 +17,7 @@ from pipeline.core.errors import SightlineError
 from pipeline.core.params import OptimizerParams, TrainParams
 from pipeline.modeling import ranks
 from pipeline.modeling.detector import Detector, Target
-from pipeline.modeling.device import autocast, device, on_device, resolve_precision
+from pipeline.modeling.device import autocast, device, keep_memory, on_device, resolve_precision
 from pipeline.modeling.loader import Pictures, batches
 from pipeline.modeling.state import (
     State,
@@ -127,6 +127,7 @@ class Trainer:
     def __init__(self, model: Detector, pictures: Pictures, p: TrainParams, bad_batch: Path = Path(BAD_BATCH)) -> None:
         self.p, self.pictures, self.bad_batch = p, pictures, bad_batch
         self.where = device()
+        keep_memory()
         self.precision = resolve_precision(p.precision)
         self.model = on_device(model, self.where)
         self.average = deepcopy(self.model).eval()

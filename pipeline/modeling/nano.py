@@ -160,7 +160,8 @@ class Nano(Detector):
 
     def _raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, A, C) and boxes (B, A, 4) input-pixel xyxy, both float32."""
-        levels = (images.to(self.points.dtype) / 255.0).sub_(0.5)  # in place: new memory costs more than arithmetic
+        # In place: new memory costs more than arithmetic.
+        levels = images.to(self.points.dtype, copy=True).div_(255.0).sub_(0.5)
         logits, sides = self.head(self.neck(self.backbone(levels)))
         reach = functional.softplus(sides.to(self.strides.dtype)) * self.strides
         return logits.to(reach.dtype), torch.cat([self.points - reach[..., :2], self.points + reach[..., 2:]], -1)

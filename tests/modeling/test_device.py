@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import cv2
 import pytest
 import torch
@@ -35,3 +39,23 @@ def test_cores_are_shared_and_given_back() -> None:
         assert torch.get_num_threads() == max(1, network // 2)
         assert cv2.getNumThreads() == 1
     assert (torch.get_num_threads(), cv2.getNumThreads()) == (network, opencv)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
+def test_kept_memory_is_not_cleared_again() -> None:
+    code = """if True:
+        import resource, torch
+        from pipeline.modeling.device import keep_memory
+        def faults():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(10):
+                torch.ones(4 << 20)  # 16 MB: 4,096 pages
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        given_back = faults()
+        assert keep_memory()
+        torch.ones(4 << 20)
+        print(given_back, faults())
+    """
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    given_back, kept = map(int, told.split())
+    assert kept < given_back / 10
