@@ -1,0 +1,250 @@
+"""Detections of one camera, frame by frame, made into tracks with ids.
+
+ByteTrack (Zhang et al. 2022, https://arxiv.org/abs/2110.06864): a Kalman filter says where each track should be now,
+confident detections are assigned to tracks first, then unsure ones to what is left, so an object that is half hidden
+keeps its id. Three things differ, because detection runs when something moves and seldom otherwise: time is in
+seconds, not in frames; a track grows old only while it is looked for; and boxes are widened before they are compared
+(C-BIoU, Yang et al. 2023, https://arxiv.org/abs/2211.14317), since at a few detections a second the same object's boxes
+may not touch.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from pipeline.core.boxes import iou
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.types import Detections
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+INFO = np.dtype(
+    [
+        ("track_id", "i8"),
+        ("label", "i8"),
+        ("score", "f4"),
+        ("first_s", "f8"),
+        ("last_s", "f8"),
+        ("hits", "i8"),
+        ("missed_s", "f8"),  # the first look in vain since the latest detection, else inf
+    ]
+)
+# Noise as shares of the box height, DeepSORT's (Wojke et al. 2017) turned from frames at 30 Hz into seconds.
+MEASURED = 0.05  # of a detection's centre, width and height
+DRIFT = 0.27  # of these by themselves, in a second
+ACCELERATION = 1.0  # change of speed, heights a second, in a second
+FIRST_SPEED = 1.9  # of a new track, heights a second
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerParams:
+    """How detections become tracks.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    high_score: float | tuple[float, ...] = (
+        0.5  # from here on a detection may begin a track; one for all, or one a class
+    )
+    low_score: float = 0.1  # from here on it may go on with one
+    min_iou: float = 0.1  # of widened boxes, for confident detections
+    min_iou_low: float = 0.3  # of widened boxes, for unsure detections
+    widen: float = 0.3  # share of its size that a box grows on every side before boxes are compared
+    confirm_hits: int = 2  # detections that make a track more than a flicker
+    max_age_s: float = 1.0  # a track ends after so long a search in vain
+    max_gap_s: float = 5.0  # nothing is known of what was there before so long a time without a look
+
+    def __post_init__(self) -> None:
+        shares = {"min_iou": self.min_iou, "min_iou_low": self.min_iou_low, "low_score": self.low_score}
+        bad = [f"{name} must be in 0..1, got {value}" for name, value in shares.items() if not 0 <= value <= 1]
+        least = {"widen": 0, "confirm_hits": 1, "max_age_s": 0, "max_gap_s": 0}
+        bad += [
+            f"{name} must be at least {low}, got {value}"
+            for name, low in least.items()
+            if not (value := getattr(self, name)) >= low
+        ]
+        if bad:
+            raise ConfigError(f"tracker: {'; '.join(bad)}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One object that is followed, as it stands now."""
+
+    track_id: int
+    label: int  # index into the classes
+    box: NDArray[np.float32]  # (4,) pixel xyxy, smoothed; where it should be now if it is not visible
+    score: float  # of its latest detection
+    first_s: float  # seconds: first and latest detection
+    last_s: float
+    hits: int  # detections so far
+    confirmed: bool
+    visible: bool  # has a detection in this very frame
+
+
+class Tracker:
+    """The tracks of one camera. Not for several threads at once."""
+
+    def __init__(self, p: TrackerParams = TrackerParams()) -> None:
+        self.p = p
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all tracks; ids and time begin anew, so nothing links what follows to what was."""
+        self._info: NDArray[np.void] = np.zeros(0, INFO)
+        self._state: Floats = np.zeros((0, 5, 4))
+        self._now = -math.inf
+        self._next_id = 1
+
+    def update(self, found: Detections, timestamp_s: float) -> list[Track]:
+        """All tracks after one look at the scene, oldest first: those not yet confirmed or not visible too.
+
+        Args:
+            found: what the detector found, from the low score up.
+            timestamp_s: seconds of the source's clock; frames may come at any interval.
+
+        Raises:
+            DataError: time goes back, or is no number.
+        """
+        self._advance(timestamp_s)
+        measured = _centred(found.boxes.astype(np.float64))
+        detection = np.full(len(self._info), -1)
+        taken = np.zeros(len(found), np.bool_)
+        for rows, columns, gate in self._rounds(found, detection, taken):
+            pairs = self._pairs(rows, columns, found, gate)
+            detection[pairs[0]], taken[pairs[1]] = pairs[1], True
+        seen = detection >= 0
+        _correct(self._state, seen, measured[detection[seen]])
+        self._note(seen, found, detection)
+        stays = seen | self._searched()
+        self._info, self._state, seen = self._info[stays], self._state[stays], seen[stays]
+        born = np.flatnonzero(~taken & self._high(found))
+        self._begin(found, measured, born)
+        return self._tracks(np.concatenate([seen, np.ones(len(born), np.bool_)]))
+
+    def _advance(self, timestamp_s: float) -> None:
+        """Moves all tracks to where they should be now."""
+        if not (math.isfinite(timestamp_s) and timestamp_s >= self._now):
+            raise DataError(f"tracker: time must not go back, got {timestamp_s} s after {self._now} s; reset it first")
+        gap, self._now = timestamp_s - self._now, timestamp_s
+        if gap > self.p.max_gap_s:
+            self._info, self._state = self._info[:0], self._state[:0]
+        _predict(self._state, min(gap, self.p.max_gap_s))
+
+    def _high(self, found: Detections) -> Mask:
+        """Which detections (N,) may begin a track."""
+        high = np.asarray(self.p.high_score)
+        return np.asarray(found.scores >= (high[found.labels] if high.ndim else high))
+
+    def _rounds(self, found: Detections, detection: Indices, taken: Mask) -> Iterator[tuple[Indices, Indices, float]]:
+        """Tracks, detections and the least IoU of each round of assignment, given what the rounds before took."""
+        high, confirmed = self._high(found), self._info["hits"] >= self.p.confirm_hits
+        low = ~high & (found.scores >= self.p.low_score)
+        looked_for = confirmed & np.isinf(self._info["missed_s"])  # an unsure detection does not bring back the lost
+        yield np.flatnonzero(confirmed), np.flatnonzero(high), self.p.min_iou
+        yield np.flatnonzero(looked_for & (detection < 0)), np.flatnonzero(low), self.p.min_iou_low
+        yield np.flatnonzero(~confirmed), np.flatnonzero(high & ~taken), self.p.min_iou
+
+    def _pairs(self, rows: Indices, columns: Indices, found: Detections, gate: float) -> tuple[Indices, Indices]:
+        """Tracks and detections of one class that belong together: the assignment with the largest sum of IoU."""
+        if not (rows.size and columns.size):
+            return rows[:0], columns[:0]
+        here = _widened(_corners(self._state[rows, 0]), self.p.widen)
+        there = _widened(found.boxes[columns].astype(np.float64), self.p.widen)
+        same = self._info["label"][rows, None] == found.labels[columns]
+        shared = iou(here, there)
+        shared[~same | (shared < gate)] = 0
+        r, c = linear_sum_assignment(shared, maximize=True)
+        good = shared[r, c] > 0
+        return rows[r[good]], columns[c[good]]
+
+    def _note(self, seen: Mask, found: Detections, detection: Indices) -> None:
+        """Writes down who was seen and who was looked for in vain."""
+        info, which = self._info, detection[seen]
+        info["score"][seen] = found.scores[which]
+        info["last_s"][seen] = self._now
+        info["hits"] += seen
+        info["missed_s"] = np.where(seen, np.inf, np.minimum(info["missed_s"], self._now))
+
+    def _searched(self) -> Mask:
+        """Which tracks (T,), if not seen, are still looked for; what flickers once is not."""
+        return np.asarray(
+            (self._info["hits"] >= self.p.confirm_hits) & (self._now - self._info["missed_s"] < self.p.max_age_s)
+        )
+
+    def _begin(self, found: Detections, measured: Floats, born: Indices) -> None:
+        new = np.zeros(len(born), INFO)
+        new["track_id"] = np.arange(self._next_id, self._next_id + len(born))
+        new["label"], new["score"] = found.labels[born], found.scores[born]
+        new["first_s"] = new["last_s"] = self._now
+        new["hits"], new["missed_s"] = 1, np.inf
+        self._next_id += len(born)
+        self._info = np.concatenate([self._info, new])
+        self._state = np.concatenate([self._state, _first(measured[born])])
+
+    def _tracks(self, seen: Mask) -> list[Track]:
+        boxes = _corners(self._state[:, 0]).astype(np.float32)
+        return [
+            Track(track_id, label, box, score, first, last, hits, hits >= self.p.confirm_hits, visible)
+            for (track_id, label, score, first, last, hits, _), box, visible in zip(
+                self._info.tolist(), boxes, seen.tolist(), strict=True
+            )
+        ]
+
+
+# The filter. A state is (T, 5, 4): value, speed, and their variances (of the value, of both, of the speed) for the
+# centre's x and y, the width and the height of T boxes. The four are independent of one another in SORT's model, so the
+# usual 8 x 8 matrices fall apart into 2 x 2 ones, which are written out.
+
+
+def _first(measured: Floats) -> Floats:
+    """States of new tracks."""
+    state = np.zeros((len(measured), 5, 4))
+    height = np.maximum(measured[:, 3:], 1)
+    state[:, 0] = measured
+    state[:, 2] = (2 * MEASURED * height) ** 2
+    state[:, 4] = (FIRST_SPEED * height) ** 2
+    return state
+
+
+def _predict(state: Floats, dt: float) -> None:
+    """Constant speed for `dt` seconds, disturbed by white noise of speed and acceleration."""
+    value, speed, var, cov, var_speed = (state[:, i] for i in range(5))
+    height = np.maximum(value[:, 3:], 1)
+    drift, pushed = (DRIFT * height) ** 2, (ACCELERATION * height) ** 2
+    value += dt * speed
+    np.maximum(value[:, 2:], 1, out=value[:, 2:])
+    var += 2 * dt * cov + dt**2 * var_speed + dt * drift + dt**3 / 3 * pushed
+    cov += dt * var_speed + dt**2 / 2 * pushed
+    var_speed += dt * pushed
+
+
+def _correct(state: Floats, seen: Mask, measured: Floats) -> None:
+    """What detections (K, 4) say of the K tracks that were seen."""
+    value, speed, var, cov, var_speed = (state[seen, i] for i in range(5))
+    total = var + (MEASURED * np.maximum(measured[:, 3:], 1)) ** 2
+    gain, gain_speed, off = var / total, cov / total, measured - value
+    after = value + gain * off, speed + gain_speed * off
+    doubt = (1 - gain) * var, (1 - gain) * cov, var_speed - gain_speed * cov
+    state[seen] = np.stack([*after, *doubt], axis=1)
+
+
+def _centred(boxes: Floats) -> Floats:
+    """Centre, width, height of xyxy boxes."""
+    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _corners(centred: Floats) -> Floats:
+    half = centred[:, 2:] / 2
+    return np.concatenate([centred[:, :2] - half, centred[:, :2] + half], axis=1)
+
+
+def _widened(boxes: Floats, share: float) -> Floats:
+    by = share * (boxes[:, 2:] - boxes[:, :2])
+    return np.concatenate([boxes[:, :2] - by, boxes[:, 2:] + by], axis=1)

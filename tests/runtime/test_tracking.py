@@ -1,0 +1,152 @@
+"""What keeps an id and what does not, in small scenes whose answer is plain."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.types import Detections
+from pipeline.runtime.tracking import Track, Tracker, TrackerParams
+
+Box = tuple[float, float, float, float]
+BOX: Box = (100, 100, 140, 200)
+
+
+def found(*boxes: Box, score: float = 0.9, scores: Sequence[float] = (), labels: Sequence[int] = ()) -> Detections:
+    n = len(boxes)
+    return Detections(
+        np.array(boxes, np.float32).reshape(n, 4),
+        np.array(scores or [score] * n, np.float32),
+        np.array(labels or [0] * n, np.int64),
+    )
+
+
+def moved(box: Box, x: float, y: float = 0.0) -> Box:
+    return box[0] + x, box[1] + y, box[2] + x, box[3] + y
+
+
+def run(tracker: Tracker, looks: Sequence[tuple[float, Detections]]) -> list[list[Track]]:
+    return [tracker.update(it, at) for at, it in looks]
+
+
+def test_a_track_is_confirmed_by_its_second_detection_and_says_what_it_saw() -> None:
+    first, second = run(Tracker(), [(3.0, found(BOX, score=0.8)), (3.2, found(BOX, score=0.6))])
+    assert [(t.track_id, t.hits, t.confirmed, t.visible) for t in first + second] == [
+        (1, 1, False, True),
+        (1, 2, True, True),
+    ]
+    assert (second[0].label, second[0].first_s, second[0].last_s) == (0, 3.0, 3.2)
+    assert second[0].score == pytest.approx(0.6)
+    np.testing.assert_allclose(second[0].box, BOX, atol=1e-3)
+
+
+def test_what_flickers_once_is_forgotten() -> None:
+    looks = run(Tracker(), [(0.0, found(BOX)), (0.2, found()), (0.4, found(BOX))])
+    assert [[t.track_id for t in look] for look in looks] == [[1], [], [2]]
+
+
+@pytest.mark.parametrize(
+    "steps", [pytest.param([0.2] * 6, id="even"), pytest.param([0.1, 0.4, 0.2, 0.3, 0.1], id="uneven")]
+)
+def test_a_hidden_object_is_expected_where_it_would_be_at_that_time(steps: list[float]) -> None:
+    times = np.cumsum([0.0, *steps])
+    tracker = Tracker()
+    run(tracker, [(t, found(moved(BOX, 60 * t))) for t in times])
+    (hidden,) = tracker.update(found(), times[-1] + 0.5)
+    assert (hidden.confirmed, hidden.visible, hidden.last_s) == (True, False, times[-1])
+    assert hidden.box[0] == pytest.approx(100 + 60 * (times[-1] + 0.5), abs=3)
+
+
+def test_two_that_pass_one_another_keep_their_ids() -> None:
+    tracker = Tracker()
+    right, left = (100.0, 100.0, 140.0, 200.0), (300.0, 105.0, 340.0, 205.0)
+    for k in range(21):
+        tracks = tracker.update(found(moved(right, 10 * k), moved(left, -10 * k)), 0.1 * k)
+    assert [t.track_id for t in sorted(tracks, key=lambda t: t.box[0])] == [2, 1]
+
+
+def test_an_unsure_detection_goes_on_with_a_track_but_begins_none() -> None:
+    tracker = Tracker()
+    other = moved(BOX, 300)
+    run(tracker, [(0.0, found(BOX)), (0.2, found(BOX))])
+    for k in range(2, 20):
+        tracks = tracker.update(found(BOX, other, score=0.2), 0.2 * k)
+    assert [(t.track_id, t.hits, t.visible) for t in tracks] == [(1, 20, True)]
+
+
+def test_below_the_low_score_there_is_nothing() -> None:
+    tracker = Tracker()
+    looks = run(tracker, [(0.0, found(BOX)), (0.2, found(BOX)), (0.4, found(BOX, score=0.05))])
+    assert not looks[-1][0].visible
+
+
+def test_the_high_score_may_differ_from_class_to_class() -> None:
+    tracker = Tracker(TrackerParams(high_score=(0.7, 0.3)))
+    tracks = tracker.update(found(BOX, moved(BOX, 300), score=0.5, labels=(0, 1)), 0.0)
+    assert [t.label for t in tracks] == [1]
+
+
+def test_a_confident_detection_is_served_first_and_classes_do_not_mix() -> None:
+    tracker = Tracker()
+    run(tracker, [(0.0, found(BOX)), (0.2, found(BOX))])
+    (track, other) = tracker.update(found(BOX, moved(BOX, 8), scores=(0.9, 0.8), labels=(1, 0)), 0.4)
+    assert (track.track_id, track.label, track.hits) == (1, 0, 3)
+    assert (other.track_id, other.label, other.hits) == (2, 1, 1)
+
+
+def test_a_track_ends_after_a_search_in_vain_and_not_for_want_of_a_look() -> None:
+    tracker = Tracker(TrackerParams(max_age_s=1.0, max_gap_s=5.0))
+    run(tracker, [(0.0, found(BOX)), (0.2, found(BOX))])
+    assert [t.track_id for t in tracker.update(found(BOX), 4.0)] == [1]  # nobody looked for 3.8 s
+    assert [t.visible for t in tracker.update(found(), 6.0)] == [False]  # missed once: the search begins
+    assert [t.track_id for t in tracker.update(found(), 6.9)] == [1]
+    assert tracker.update(found(), 7.0) == []
+
+
+def test_after_a_long_gap_everything_is_new() -> None:
+    tracker = Tracker(TrackerParams(max_gap_s=5.0))
+    run(tracker, [(0.0, found(BOX)), (0.2, found(BOX))])
+    assert [(t.track_id, t.hits) for t in tracker.update(found(BOX), 5.3)] == [(2, 1)]
+
+
+def test_reset_begins_anew() -> None:
+    tracker = Tracker()
+    run(tracker, [(9.0, found(BOX)), (9.2, found(BOX))])
+    tracker.reset()
+    (track,) = tracker.update(found(BOX), 0.0)
+    assert (track.track_id, track.hits) == (1, 1)
+
+
+@pytest.mark.parametrize("second", [pytest.param(0.9, id="back"), math.nan, math.inf])
+def test_time_that_goes_back_is_an_error(second: float) -> None:
+    tracker = Tracker()
+    tracker.update(found(BOX), 1.0)
+    with pytest.raises(DataError, match="time must not go back"):
+        tracker.update(found(BOX), second)
+
+
+def test_the_same_moment_twice_is_none() -> None:
+    looks = run(Tracker(), [(1.0, found(BOX)), (1.0, found(BOX))])
+    assert looks[1][0].hits == 2
+
+
+def test_boxes_without_size_do_no_harm() -> None:
+    point: Box = (50, 50, 50, 50)
+    tracks = run(Tracker(), [(0.1 * k, found(point)) for k in range(5)])[-1]
+    assert all(np.isfinite(t.box).all() for t in tracks)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"min_iou": 1.5}, "min_iou must be in 0..1, got 1.5"),
+        ({"max_age_s": -1}, "max_age_s must be at least 0, got -1"),
+        ({"confirm_hits": 0}, "confirm_hits must be at least 1, got 0"),
+        ({"max_gap_s": math.nan}, "max_gap_s must be at least 0, got nan"),
+    ],
+)
+def test_parameters_out_of_range_are_named(wrong: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        TrackerParams(**wrong)  # type: ignore[arg-type]
