@@ -1,0 +1,47 @@
+"""A camera's health while it is watched, against its own first seconds."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import DataError
+from pipeline.runtime.health import HealthFinding, HealthMonitor, make_reference
+from pipeline.runtime.video import LazyFrame
+
+WIDTH = 320  # pixels of the picture that is judged
+EVERY_S = 1.0  # between looks
+FIRST = 10  # looks that make the reference
+
+Luma = NDArray[np.uint8]
+
+
+class HealthWatch:
+    """Looks once a second; the first ten looks are taken as the camera's healthy picture.
+
+    A picture that is too small to be judged is not: `kinds` stays empty.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._first: list[Luma] = []
+        self._monitor: HealthMonitor | None = None
+        self._open: dict[str, HealthFinding] = {}
+        self._size, self._due = (0, 0), 0.0
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of the findings that last."""
+        return tuple(self._open)
+
+    def step(self, frame: LazyFrame) -> tuple[HealthFinding, ...]:
+        """Findings that began or ended with this frame."""
+        if frame.size != self._size:
+            self._begin()
+            self._size, self._due = frame.size, frame.timestamp_s
+        if frame.timestamp_s < self._due:
+            return ()
+        self._due = frame.timestamp_s + EVERY_S
+        return self._look(frame.luma(WIDTH), frame.timestamp_s)
