@@ -25,12 +25,12 @@ from pipeline.core.parallel import map_ordered
 from pipeline.core.params import ComputeParams, DataParams, IngestParams
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Frame
-from pipeline.io import video
 from pipeline.io.files import sha256, whole_folder, write_json
 from pipeline.io.images import FORMATS, decode, defect, encode_jpeg
 from pipeline.io.manifest import Listing, SourceFile, list_sources
 from pipeline.io.shards import Place, ShardWriter
 from pipeline.io.tables import write_frames
+from pipeline.runtime import video
 from pipeline.vision.quality import THUMBNAIL_SIDE, luma, measure, perceptual_hash, quality_defect, thumbnail
 from pipeline.vision.similarity import near_duplicates
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.core.errors import DataError
+from pipeline.core.limits import size_defect
 from pipeline.core.params import UsableParams
 
 FORMATS = {
@@ -92,18 +93,6 @@ def defect(data: bytes, suffix: str, limits: UsableParams) -> str:
         if found != FORMATS[suffix]:
             return f"wrong extension: {found} named {suffix}"
         return size_defect(*header.size, limits) or _damage(header, data)
-
-
-def size_defect(width: int, height: int, limits: UsableParams) -> str:
-    """Why a picture of this size in pixels cannot be used; "" where it can."""
-    size = f"{width} x {height} pixels"
-    if min(width, height) < limits.min_side:
-        return f"too small: {size}, a side is below {limits.min_side}"
-    if max(width, height) > limits.max_side:
-        return f"too large: {size}, a side is above {limits.max_side}"
-    if width * height > limits.max_megapixels * 1e6:
-        return f"too large: {size}, more than {limits.max_megapixels:g} megapixels"
-    return ""
 
 
 def _open(data: bytes) -> Image.Image | None:

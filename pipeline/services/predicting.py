@@ -95,7 +95,7 @@ def _known(path: Path) -> bool:
 
 
 def _videos() -> frozenset[str]:
-    from pipeline.io.video import SUFFIXES  # noqa: PLC0415 - opens FFmpeg's libraries
+    from pipeline.runtime.video import SUFFIXES  # noqa: PLC0415 - opens FFmpeg's libraries
 
     return SUFFIXES
 
@@ -150,7 +150,7 @@ def _picture(path: Path) -> NDArray[np.uint8]:
 
 
 def _frames(name: str, path: Path, fps: float) -> Iterator[Shot]:
-    from pipeline.io.video import read_video  # noqa: PLC0415 - opens FFmpeg's libraries
+    from pipeline.runtime.video import read_video  # noqa: PLC0415 - opens FFmpeg's libraries
 
     sampling = SamplingParams(mode="fps" if fps else "all", fps=fps or 1.0, jpeg_quality=QUALITY)
     for frame in read_video(path, sampling, LIMITS):

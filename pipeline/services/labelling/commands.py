@@ -80,7 +80,7 @@ def _clips(frames: Sequence[Frame]) -> list[Item]:
     data = DataParams.load("data")
     if data.format != "video":
         raise ConfigError(f"labelling.template=video needs clips, but data.format is {data.format}")
-    from pipeline.io.video import frame_rate  # noqa: PLC0415 - opens FFmpeg's libraries
+    from pipeline.runtime.video import frame_rate  # noqa: PLC0415 - opens FFmpeg's libraries
 
     return clip_items(frames, Path(data.path), frame_rate)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
 from pipeline.core.params import SamplingParams, UsableParams
-from pipeline.io.video import VideoFrame, read_video
+from pipeline.runtime.video import VideoFrame, read_video
 
 ALL = SamplingParams(mode="all", fps=2.0, jpeg_quality=95)
 KEYFRAMES = SamplingParams(mode="keyframes", fps=2.0, jpeg_quality=95)

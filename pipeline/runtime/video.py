@@ -1,6 +1,5 @@
 """Frames of a video file: streamed, upright, in presentation time; what a broken file still holds is kept."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,8 +12,9 @@ from av.codec.context import Flags as CodecFlags
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
+from pipeline.core.limits import size_defect
 from pipeline.core.params import SamplingParams, UsableParams
-from pipeline.io.images import size_defect
+from pipeline.runtime.frames import TICK, LazyFrame, Ticks
 
 SUFFIXES = frozenset(
     {".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"}
@@ -27,7 +27,6 @@ SAFE = {
 }
 DECLARING = {"mov", "matroska", "avi", "asf"}  # containers whose header states the duration
 TOLERANCE_S = 0.5  # a video may end this much before its stated end: tracks differ in length, edits are cut
-TICK = 1e-6  # of a sampling interval: a frame this little before its tick counts as on it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,22 +39,37 @@ class VideoFrame:
 
 
 def read_video(path: Path, sampling: SamplingParams, limits: UsableParams) -> Iterator[VideoFrame]:
+    """The frames of `read_lazily`, converted to RGB pixels."""
+    for frame in read_lazily(path, sampling, limits):
+        yield VideoFrame(frame.index, frame.timestamp_s, frame.rgb())
+
+
+def read_lazily(
+    path: Path, sampling: SamplingParams, limits: UsableParams, form: str | None = None
+) -> Iterator[LazyFrame]:
     """The frames of a video that the sampling takes, one at a time.
 
     `all` takes every frame; `fps` the first frame at or after each tick of the clip's presentation time, so a variable
     frame rate is no matter; `keyframes` those that are coded on their own, whose index follows from time and rate.
     A frame that was not decoded whole, and those up to the next key frame, which build on it, are left out.
 
+    Args:
+        path: the file.
+        sampling: which frames.
+        limits: on their sides (pixels) and megapixels.
+        form: FFmpeg's name of the file's format; None finds it out, of those that `SAFE` names.
+
     Raises:
         DataError: as `key: details`, once all good frames are out: the file is no video, breaks off or is damaged.
     """
     if not path.stat().st_size:
         raise DataError("empty file: 0 bytes")
+    safe = SAFE | ({"format_whitelist": form} if form else {})
     try:
-        with av.open(str(path), options=SAFE, metadata_errors="replace") as container:
+        with av.open(str(path), format=form, options=safe, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError("no video: the file holds other streams only")
-            yield from _Clip(container, sampling, limits).frames()
+            yield from Clip(container, sampling, limits).frames()
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"broken video: cannot be read: {error.strerror}") from None
 
@@ -72,25 +86,33 @@ def frame_rate(path: Path) -> float:
     return float(rate)
 
 
-class _Clip:
-    """One pass over an open video, and what it meets on the way."""
+class Clip:
+    """One pass over an open video, and what it meets on the way.
+
+    Attributes:
+        stopped: why no more packets came; "" at the end of a file.
+        damaged: frames that were left out.
+
+    Raises:
+        DataError: the codec is not known, or the size is refused.
+    """
 
     def __init__(self, container: Any, sampling: SamplingParams, limits: UsableParams) -> None:
         self._container = container
         self._stream = container.streams.video[0]
+        self.stopped = ""
+        self.damaged = 0
         self._sampling = sampling
         self._limits = limits
         self._clock = _Clock(self._stream.average_rate or self._stream.guessed_rate)
         self._index = 0  # of the next frame
         self._end = 0.0  # last moment that any packet reaches, in the container's time
         self._sent = 0  # packets, to the decoder
-        self._damaged = 0  # frames
         self._failed = 0  # packets that gave no frame
         self._doubt: int | None = None  # number of the packet from which on frames may build on a damaged one
-        self._stopped = ""
+        self._prepare()
 
-    def frames(self) -> Iterator[VideoFrame]:
-        """As `read_video`."""
+    def _prepare(self) -> None:
         context = self._stream.codec_context
         if context is None:
             raise DataError("broken video: its codec is not known; convert it to H.264")
@@ -100,22 +122,22 @@ class _Clip:
             context.skip_frame = "NONKEY"
         if defect := size_defect(context.width, context.height, self._limits):
             raise DataError(defect)
-        next_tick = 0
-        for frame, seconds in self._whole():
-            tick = math.floor(seconds * self._sampling.fps + TICK)
-            if self._sampling.mode == "fps" and tick < next_tick:
-                continue
-            next_tick = tick + 1
-            yield VideoFrame(self._place(seconds), round(seconds, 6), _pixels(frame))
+
+    def frames(self) -> Iterator[LazyFrame]:
+        """As `read_lazily`."""
+        ticks = Ticks(self._sampling.fps if self._sampling.mode == "fps" else 0)
+        for frame, seconds in self.whole():
+            if ticks.due(seconds):
+                yield LazyFrame(self._place(seconds), round(seconds, 6), frame)
         if problem := self._problem():
             raise DataError(f"broken video: {problem}")
 
-    def _whole(self) -> Iterator[tuple[Any, float]]:
+    def whole(self) -> Iterator[tuple[Any, float]]:
         """Frames that were decoded whole, and their seconds."""
         for frame in self._decoded():
             seconds = self._clock.tick(frame)
             if self._in_doubt(frame):
-                self._damaged += 1
+                self.damaged += 1
             elif defect := size_defect(frame.width, frame.height, self._limits):
                 raise DataError(defect)
             else:
@@ -153,7 +175,7 @@ class _Clip:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
-                self._stopped = str(error.strerror)
+                self.stopped = str(error.strerror)
                 return
             if packet is None:
                 return
@@ -175,10 +197,10 @@ class _Clip:
             return "no frame can be decoded"
         here = f"after {self._index} frames at {self._clock.seconds:.2f} s"
         missing = self._missing()
-        if self._stopped or missing > TOLERANCE_S:
-            why = f" ({self._stopped})" if self._stopped else ""
+        if self.stopped or missing > TOLERANCE_S:
+            why = f" ({self.stopped})" if self.stopped else ""
             return f"breaks off {here}, {missing:.2f} s before its end{why}"
-        lost = self._damaged + self._failed
+        lost = self.damaged + self._failed
         return f"{lost} of {self._index + self._failed} frames are damaged" if lost else ""
 
     def _missing(self) -> float:
@@ -218,9 +240,3 @@ class _Clock:
         if not self.rate:
             raise DataError("broken video: neither timestamps nor a frame rate; convert it with a frame rate")
         return 1 / self.rate
-
-
-def _pixels(frame: Any) -> NDArray[np.uint8]:
-    """RGB pixels, turned as the display matrix says: quarter turns counterclockwise."""
-    pixels = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4), np.uint8)

@@ -1,0 +1,168 @@
+"""Cameras over RTSP: by TCP, connected again for as long as it takes, on a clock that never goes back."""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import av
+
+from pipeline.core.errors import DataError
+from pipeline.core.params import SamplingParams, UsableParams
+from pipeline.runtime.frames import Gap, LazyFrame, OnGap, Ticks
+from pipeline.runtime.video import Clip
+
+OPEN_S, READ_S = 10.0, 10.0  # how long a camera may keep silent: when it is called, and between two packets
+OPTIONS = {
+    "rtsp_transport": "tcp",
+    "allowed_media_types": "video",
+    "protocol_whitelist": "tcp,tls,rtp,crypto",
+}
+FIRST_S, LONGEST_S = (
+    0.5,
+    4.0,
+)  # wait before connecting again: the first, and the cap; each is drawn between half and all
+DRIFT_S = 2.0  # a camera's clock may be this far from ours before its frames are placed anew
+STEP_S = 0.001  # at least, between two frames
+HOLE_S = 1.0  # damaged frames that leave a hole this long are a gap
+# Asking again does not help, and cameras lock an account after some wrong passwords.
+REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
+TIMED_OUT = "Immediate exit requested"  # FFmpeg's words where our time is up
+SECRET = re.compile(r"(?i)((?:pass|pwd|user|login|token|auth|secret|key)[^=/&;]*)=[^/&;]*")
+
+
+class RtspSource:
+    """Frames of a camera, as long as it is asked for them.
+
+    A lost connection is made again, after waits that double up to a cap, each shortened by chance so that many cameras
+    do not call at once. Time is the seconds since reading began: of the camera's own clock from frame to frame, set
+    right by ours at every connection and where they drift apart.
+
+    Attributes:
+        name: the address without credentials.
+        live: frames come when they come.
+    """
+
+    live = True
+
+    def __init__(self, address: str, fps: float, limits: UsableParams, on_gap: OnGap) -> None:
+        self.name = public(address)
+        self._address = address
+        self._fps = fps
+        self._limits = limits
+        self._on_gap = on_gap
+        self._closing = threading.Event()
+
+    def frames(self) -> Iterator[LazyFrame]:
+        """The frames, from now on.
+
+        Raises:
+            DataError: the camera refuses the credentials before it gave a frame, or gives what is no video.
+        """
+        state = _State(self._on_gap)
+        ticks = Ticks(self._fps)
+        while not self._closing.is_set():
+            try:
+                yield from (frame for frame in self._connected(state) if ticks.due(frame.timestamp_s))
+            except REFUSED as error:
+                if not state.count:
+                    raise DataError(f"{self.name}: the camera refuses access: {error.strerror}") from None
+                state.lose(_reason(error))
+            except (av.FFmpegError, OSError) as error:
+                state.lose(_reason(error))
+            self._closing.wait(state.wait())
+
+    def close(self) -> None:
+        """End `frames`: at its next frame, or when the camera has kept silent for `READ_S`."""
+        self._closing.set()
+
+    def _connected(self, state: "_State") -> Iterator[LazyFrame]:
+        """Frames of one connection; returns when it ends."""
+        with av.open(self._address, format="rtsp", options=OPTIONS, timeout=(OPEN_S, READ_S)) as container:
+            if not container.streams.video:
+                raise DataError(f"{self.name}: no video: the camera gives other streams only")
+            try:
+                clip = Clip(container, SamplingParams(mode="all", fps=1.0, jpeg_quality=95), self._limits)
+                state.connect()
+                for frame, seconds in clip.whole():
+                    if self._closing.is_set():
+                        return
+                    yield state.place(frame, seconds, clip.damaged)
+            except DataError as problem:
+                raise DataError(f"{self.name}: {problem}") from None
+            if not self._closing.is_set():
+                state.lose(_words(clip.stopped) or "the camera ended the stream")
+
+
+class _State:
+    """What outlives a connection: the clock, the count of frames, the gap that lasts, the waits."""
+
+    def __init__(self, on_gap: OnGap) -> None:
+        self.count = 0
+        self._on_gap = on_gap
+        self._began = time.monotonic()
+        self._last = 0.0  # timestamp of the last frame
+        self._offset: float | None = None  # from a connection's seconds to ours
+        self._gap: str = ""  # reason of the gap that lasts
+        self._damaged = 0
+        self._tries = 0
+        self._chance = random.Random()  # noqa: S311 - spreads calls, keeps no secret
+
+    def connect(self) -> None:
+        """A connection begins: its clock is not known yet."""
+        self._offset, self._damaged = None, 0
+
+    def place(self, picture: av.VideoFrame, seconds: float, damaged: int) -> LazyFrame:
+        """The frame at its time; ends a gap."""
+        now = time.monotonic() - self._began
+        if self._offset is None or abs(now - self._offset - seconds) > DRIFT_S:
+            self._offset = now - seconds
+        moment = max(self._offset + seconds, self._last + STEP_S if self.count else 0.0)
+        if damaged > self._damaged and moment - self._last > HOLE_S:
+            self.lose("frames came damaged")
+        if self._gap:
+            self._on_gap(Gap(self._last, moment - self._last, self._gap))
+        self._gap, self._damaged, self._tries, self._last = "", damaged, 0, moment
+        self.count += 1
+        return LazyFrame(self.count - 1, moment, picture)
+
+    def lose(self, reason: str) -> None:
+        """A gap begins, unless one lasts; its first reason is the one to tell."""
+        if not self._gap:
+            self._gap = reason
+            self._on_gap(Gap(self._last, None, reason))
+
+    def wait(self) -> float:
+        """Seconds to wait before the next try."""
+        longest = min(LONGEST_S, FIRST_S * 2**self._tries)
+        self._tries = min(self._tries + 1, 16)
+        return longest * self._chance.uniform(0.5, 1.0)
+
+
+def public(address: str) -> str:
+    """An address that may be shown: no user, no password, no query; values that look like secrets are starred.
+
+    Raises:
+        DataError: it names no host.
+    """
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host:
+        raise DataError("the address of the camera names no host; write rtsp://user:password@host:554/path")
+    place = f"[{host}]" if ":" in host else host
+    path = SECRET.sub(r"\1=***", parts.path)
+    return f"{parts.scheme}://{place}:{port}{path}" if port else f"{parts.scheme}://{place}{path}"
+
+
+def _reason(error: Exception) -> str:
+    """Why a connection failed; never the error's own text, which may hold the address."""
+    return _words(getattr(error, "strerror", None) or type(error).__name__)
+
+
+def _words(reason: str) -> str:
+    return f"no data for {READ_S:g} s" if reason == TIMED_OUT else reason
