@@ -1,16 +1,14 @@
 """A camera's health while it is watched, against its own first seconds."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import DataError
 from pipeline.runtime.health import HealthFinding, HealthMonitor, make_reference
 from pipeline.runtime.video import LazyFrame
 
 WIDTH = 320  # pixels of the picture that is judged
 EVERY_S = 1.0  # between looks
+SMALLEST = 64  # pixels of a side that can be judged
 FIRST = 10  # looks that make the reference
 
 Luma = NDArray[np.uint8]
@@ -45,3 +43,19 @@ class HealthWatch:
             return ()
         self._due = frame.timestamp_s + EVERY_S
         return self._look(frame.luma(WIDTH), frame.timestamp_s)
+
+    def _look(self, luma: Luma, timestamp_s: float) -> tuple[HealthFinding, ...]:
+        if min(luma.shape) < SMALLEST:
+            return ()
+        if self._monitor is None:
+            self._first.append(luma)
+            if len(self._first) == FIRST:
+                self._monitor = HealthMonitor(make_reference(self._first))
+            return ()
+        findings = tuple(self._monitor.step(luma, timestamp_s))
+        for it in findings:
+            if it.end_s is None:
+                self._open[it.kind] = it
+            else:
+                self._open.pop(it.kind, None)
+        return findings

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.core.errors import SightlineError
 from pipeline.runtime.frames import Gap, LazyFrame, OnGap, Source
@@ -30,14 +30,13 @@ class Arrival:
 class Lane:
     """One camera's reader and queue. All lanes of a watch share one condition."""
 
-    def __init__(self, camera: str, open_source: Open, changed: threading.Condition, depth: int = DEPTH) -> None:
+    def __init__(self, camera: str, open_source: Open, changed: threading.Condition) -> None:
         self.camera = camera
         self.dropped = 0
         self.problem = ""  # why the source ended before its end
         self.ended = False  # nothing more will be put into the queue
         self._open = open_source
         self._changed = changed
-        self._depth = depth
         self._waiting: deque[Arrival] = deque()
         self.gap: Gap | None = None  # while the source gives nothing
         self._gaps: list[Gap] = []  # that ended, since the latest frame
@@ -109,16 +108,23 @@ class Lane:
     def _put(self, frame: LazyFrame, decode_s: float, *, live: bool) -> bool:
         """Queue one frame; False where reading shall end."""
         with self._changed:
-            while len(self._waiting) >= self._depth and not self._stopped:
+            while len(self._waiting) >= DEPTH and not self._stopped:
                 if live:
-                    self._gaps[:0] = self._waiting.popleft().gaps
-                    self.dropped += 1
+                    self._drop()
                 else:
                     self._changed.wait()
+            if self._stopped:
+                return False
             gaps, self._gaps[:] = tuple(self._gaps), ()
             self._waiting.append(Arrival(self, frame, decode_s, gaps))
             self._changed.notify_all()
-            return not self._stopped
+            return True
+
+    def _drop(self) -> None:
+        """The oldest frame gives way; the gaps before it are before the next one now."""
+        gaps = self._waiting.popleft().gaps
+        self._waiting[0] = replace(self._waiting[0], gaps=gaps + self._waiting[0].gaps)
+        self.dropped += 1
 
 
 def first_of(lanes: Sequence[Lane], turn: int) -> tuple[Arrival | None, int]:

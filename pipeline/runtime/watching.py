@@ -1,8 +1,8 @@
 """One camera's frames become tracks and events: motion gate, detection where it pays, tracking, alarm logic.
 
 The gate looks at every frame at low resolution; the detector looks where the gate says so. What is found is followed by
-the tracker and judged by the alarm logic at the frames that were looked at. Between two of them nothing new is known:
-an observation repeats the tracks of the last one, as not visible.
+the tracker and judged by the alarm logic. Between two looks nothing new is known: an observation repeats the tracks of
+the last one, as not visible.
 """
 
 import time
@@ -151,9 +151,9 @@ class CameraPipeline:
     def _followed(self, found: Detections | None, *, moving: bool) -> list[Event]:
         if found is None:
             self._tracks = [replace(it, visible=False) if it.visible else it for it in self._tracks]
-            return []
-        self._tracks = self._tracker.update(found, self._at)
-        return self._alarms.update(self._tracks, self._at, self._size, moving)
+        else:
+            self._tracks = self._tracker.update(found, self._at)
+        return self._alarms.update(self._tracks, self._at, self._size, moving=moving)
 
 
 def _tracking(detector: Detector, rules: CameraRules) -> TrackerParams:
