@@ -32,13 +32,14 @@ def line(now: CameraStatus, before: CameraStatus | None, seconds: float) -> str:
 
 
 def _condition(now: CameraStatus) -> str:
+    return _trouble(now) or ("ended" if now.ended else "healthy")
+
+
+def _trouble(now: CameraStatus) -> str:
+    """The worst that is known of a camera; "" where there is nothing."""
     if now.problem:
         return f"BROKEN: {now.problem}"
-    if now.ended:
-        return "ended"
-    if now.outage:
-        return f"NO SIGNAL: {now.outage}"
-    return ", ".join(it.upper() for it in now.health) or "healthy"
+    return f"NO SIGNAL: {now.outage}" if now.outage else ", ".join(now.health).upper()
 
 
 def _many(count: int, name: str) -> str:
@@ -54,7 +55,7 @@ class StatusLines:
     _before: dict[str, CameraStatus] = field(default_factory=dict)
     _drawn: int = 0  # lines on the screen that the next ones replace
     _at: float = field(default_factory=time.monotonic)
-    _said: set[str] = field(default_factory=set)
+    _told: dict[str, str] = field(default_factory=dict)
 
     def show(self, status: Sequence[CameraStatus]) -> None:
         """Show the status now, or later where lines are plain and the last ones are fresh."""
@@ -74,16 +75,22 @@ class StatusLines:
         self._at, self._before = now, {it.camera: it for it in status}
 
     def _say(self, status: Sequence[CameraStatus]) -> None:
-        told = [f"{it.camera}: {it.problem or it.outage}" for it in status if it.problem or it.outage]
-        told += [f"{it.name}: {it.problem}" for it in map(Outlet.status, self.outlets) if it.problem]
-        fresh = [it for it in dict.fromkeys(told) if it not in self._said]
+        fresh = self._news(status)
         if fresh and self._drawn:
             self.out.write(UP.format(self._drawn) + CLEAR)
             self.out.flush()
             self._drawn = 0
         for it in fresh:
             print(f"  {it}", file=sys.stderr, flush=True)
-        self._said.update(fresh)
+
+    def _news(self, status: Sequence[CameraStatus]) -> list[str]:
+        """What has changed for the worse, or back, since it was last said."""
+        outlets = [it.status() for it in self.outlets]
+        now = {it.name: it.problem for it in outlets} | {it.camera: _trouble(it) for it in status}
+        changed = [name for name, told in now.items() if told != self._told.get(name, "")]
+        lines = [f"{name}: {now[name] or 'well again'}" for name in changed]
+        self._told = now
+        return lines
 
 
 def balance(status: Sequence[CameraStatus], outlets: Sequence[OutletStatus]) -> list[str]:
@@ -95,7 +102,7 @@ def balance(status: Sequence[CameraStatus], outlets: Sequence[OutletStatus]) -> 
         how = f" - {it.problem}" if it.problem else ""
         lines.append(f"{it.camera}: {it.frames} frames, {it.looks} detections, {it.dropped} dropped{gaps}; {spent}{how}")
     lines += [
-        f"{it.name}: {it.taken} observations taken, {it.lost} lost, {it.failed} failed"
+        f"{it.name}: {it.taken} observations taken, {it.lost} lost, {it.failed} failed - {it.problem or 'too slow'}"
         for it in outlets
         if it.lost or it.failed
     ]

@@ -27,6 +27,7 @@ LOCAL = "127.0.0.1"
 HOSTS = frozenset({LOCAL, "localhost"})  # what a browser here may call us; a page elsewhere cannot borrow the name
 QUALITY = 80  # JPEG's 0..100
 WAIT_S = 1.0  # for a new picture, before the old one is sent again
+POLL_S = 0.1  # of the server, for its end
 BOUNDARY = "frame"
 MARGIN = 0.1  # share of a person's box that is blurred beyond it
 BLOCKS = 6  # squares along the shorter side of what was a person
@@ -92,7 +93,7 @@ class View:
             raise SightlineError(f"the view cannot listen on {host}:{port}: {error}; give --web another port") from None
         self._server.daemon_threads = True
         self.address = f"http://{host}:{self._server.server_address[1]}/"
-        threading.Thread(target=self._server.serve_forever, name="view", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="view", daemon=True).start()
 
     def emit(self, it: Observation) -> None:
         """Keep what there is to show; it is drawn when somebody looks."""
