@@ -97,8 +97,8 @@ class Tracker:
 
     def reset(self) -> None:
         """Forgets all tracks; ids and time begin anew, so nothing links what follows to what was."""
-        self._info = np.zeros(0, INFO)
-        self._state = np.zeros((0, 5, 4))
+        self._info: NDArray[np.void] = np.zeros(0, INFO)
+        self._state: Floats = np.zeros((0, 5, 4))
         self._now = -math.inf
         self._next_id = 1
 
