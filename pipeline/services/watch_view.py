@@ -1,0 +1,249 @@
+"""The cameras in a browser: one page with the current picture of each, boxes and zones drawn, people blurred.
+
+A picture is shown of each frame that the detector looked at, so that boxes and blur lie where the people are. The page
+asks for nothing but its own pictures, and only this machine is answered unless another address is given.
+"""
+
+import html
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import SightlineError
+from pipeline.io.images import encode_jpeg
+from pipeline.runtime.site import CameraRules
+from pipeline.runtime.tracking import Track
+from pipeline.runtime.watching import Observation
+from pipeline.vision.draw import Color, draw_boxes
+
+LOCAL = "127.0.0.1"
+HOSTS = frozenset({LOCAL, "localhost"})  # what a browser here may call us; a page elsewhere cannot borrow the name
+QUALITY = 80  # JPEG's 0..100
+WAIT_S = 1.0  # for a new picture, before the old one is sent again
+POLL_S = 0.1  # of the server, for its end
+BOUNDARY = "frame"
+MARGIN = 0.1  # share of a person's box that is blurred beyond it
+BLOCKS = 6  # squares along the shorter side of what was a person
+# Okabe and Ito: told apart by colour-blind eyes as well.
+COLORS: Sequence[Color] = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
+INCLUDE, EXCLUDE, LINE = (0, 158, 115), (213, 94, 0), (240, 228, 66)
+POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Sightline: cameras</title>
+<style>
+:root {{ color-scheme: light dark; font-family: system-ui, sans-serif }}
+body {{ margin: 1rem }}
+main {{ display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)) }}
+figure {{ margin: 0 }}
+img {{ width: 100%; height: auto; background: #808080 }}
+</style>
+<h1>Cameras</h1>
+<main>
+{figures}
+</main>
+</html>
+"""
+FIGURE = '<figure><img src="/{index}.mjpeg" alt="{name}: current picture"><figcaption>{name}</figcaption></figure>'
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """What is drawn on a camera's pictures, and what its labels mean."""
+
+    rules: CameraRules
+    classes: tuple[str, ...]
+    blurred: frozenset[str] = frozenset({"person"})  # classes
+
+
+class View:
+    """A sink that shows; `address` says where.
+
+    Args:
+        port: to listen on; 0 for any that is free.
+        scenes: by camera.
+        host: address to listen on.
+
+    Raises:
+        SightlineError: the port cannot be had.
+    """
+
+    def __init__(self, port: int, scenes: Mapping[str, Scene], host: str = LOCAL) -> None:
+        self._scenes = scenes
+        self._cameras = list(scenes)
+        self._latest: dict[str, tuple[int, Observation]] = {}  # number and observation
+        self._drawn: dict[str, tuple[int, bytes]] = {}
+        self._changed = threading.Condition()
+        self._drawing = threading.Lock()
+        self._closed = False
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(self))
+        except (OSError, OverflowError) as error:
+            raise SightlineError(f"the view cannot listen on {host}:{port}: {error}; give --web another port") from None
+        self._server.daemon_threads = True
+        self.address = f"http://{host}:{self._server.server_address[1]}/"
+        threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="view", daemon=True).start()
+
+    def emit(self, it: Observation) -> None:
+        """Keep what there is to show; it is drawn when somebody looks."""
+        if it.detected and it.frame is not None:
+            with self._changed:
+                number = self._latest[it.camera][0] + 1 if it.camera in self._latest else 0
+                self._latest[it.camera] = number, it
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the page and every stream of pictures."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def page(self) -> bytes:
+        """The page."""
+        figures = [FIGURE.format(index=i, name=html.escape(name)) for i, name in enumerate(self._cameras)]
+        return PAGE.format(figures="\n".join(figures)).encode()
+
+    def picture(self, index: int, after: int) -> tuple[int, bytes] | None:
+        """The camera's picture and its number, newer than `after` if one comes in time; None where there is none.
+
+        Raises:
+            LookupError: there is no such camera.
+        """
+        camera = self._cameras[index]
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._latest.get(camera, (after,))[0] > after, WAIT_S)
+            latest = None if self._closed else self._latest.get(camera)
+        if latest is None:
+            return None
+        with self._drawing:
+            if self._drawn.get(camera, (-1,))[0] != latest[0]:
+                self._drawn[camera] = latest[0], encode_jpeg(drawn(latest[1], self._scenes[camera]), QUALITY)
+            return self._drawn[camera]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the view has ended."""
+        return self._closed
+
+
+def drawn(it: Observation, scene: Scene) -> Image:
+    """The observation's picture with people blurred, zones, lines and boxes; (H, W, 3) uint8 RGB."""
+    if it.frame is None:
+        raise ValueError("an observation without its frame cannot be drawn")
+    canvas = np.ascontiguousarray(it.frame.rgb()).copy()
+    for track in it.tracks:
+        if scene.classes[track.label] in scene.blurred:
+            _blur(canvas, track.box)
+    _draw_rules(canvas, scene.rules)
+    for label, name in enumerate(scene.classes):
+        mine = [track for track in it.tracks if track.label == label and track.confirmed and track.visible]
+        boxes = np.array([track.box for track in mine]).reshape(-1, 4)
+        canvas = draw_boxes(canvas, boxes, [_caption(name, track) for track in mine], COLORS[label % len(COLORS)])
+    return canvas
+
+
+def _caption(name: str, track: Track) -> str:
+    return f"{name} {track.track_id}"
+
+
+def _blur(canvas: Image, box: NDArray[np.float32]) -> None:
+    """Coarse squares over a box and a margin, in place: nothing of a face is left."""
+    height, width = canvas.shape[:2]
+    grown = box + MARGIN * np.array([-1, -1, 1, 1], np.float32) * np.tile(box[2:] - box[:2], 2)
+    left, top, right, bottom = np.clip(grown, 0, [width, height] * 2).round().astype(int).tolist()
+    part = canvas[top:bottom, left:right]
+    if not part.size:
+        return
+    scale = BLOCKS / min(part.shape[:2])
+    size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
+    squares = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    part[:] = cv2.resize(squares, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
+
+
+def _draw_rules(canvas: Image, rules: CameraRules) -> None:
+    height, width = canvas.shape[:2]
+    for zone in rules.zones:
+        corners = np.round(np.array(zone.polygon) * (width, height)).astype(np.int32)
+        cv2.polylines(canvas, [corners], isClosed=True, color=INCLUDE if zone.kind == "include" else EXCLUDE)
+    for line in rules.lines:
+        start, end = np.round(np.array([line.start, line.end]) * (width, height)).astype(int).tolist()
+        cv2.arrowedLine(canvas, start, end, LINE, tipLength=0.03)
+
+
+def _handler(view: View) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.0"  # a stream ends with its connection
+        server_version = "Sightline"
+        sys_version = ""
+        timeout = 10  # seconds, for a browser that does not read
+
+        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+            name, _, _ = self.headers.get("Host", "").rpartition(":")
+            listens = view.address.removeprefix("http://").partition(":")[0]
+            if listens == LOCAL and (name or self.headers.get("Host", "")) not in HOSTS:
+                self.send_error(HTTPStatus.FORBIDDEN)
+            elif self.path == "/":
+                self._send("text/html; charset=utf-8", view.page())
+            else:
+                self._pictures()
+
+        def _pictures(self) -> None:
+            stem, _, kind = self.path.removeprefix("/").partition(".")
+            try:
+                latest = view.picture(int(stem) if stem.isdecimal() else -1 << 31, -1)
+            except LookupError:
+                self.send_error(HTTPStatus.NOT_FOUND)
+                return
+            if kind == "mjpeg":
+                self._stream(int(stem))
+            elif kind != "jpg" or latest is None:
+                self.send_error(HTTPStatus.NOT_FOUND)
+            else:
+                self._send("image/jpeg", latest[1])
+
+        def _stream(self, index: int) -> None:
+            self.send_response(HTTPStatus.OK)
+            self._headers(f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+            number = -1
+            try:
+                while not view.closed:
+                    latest = view.picture(index, number)
+                    if latest is not None:
+                        number, data = latest
+                        self.wfile.write(
+                            f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+                        )
+                        self.wfile.write(data + b"\r\n")
+            except OSError:
+                return  # the browser has left
+
+        def _send(self, kind: str, data: bytes) -> None:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Length", str(len(data)))
+            self._headers(kind)
+            self.wfile.write(data)
+
+        def _headers(self, kind: str) -> None:
+            self.send_header("Content-Type", kind)
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Content-Security-Policy", POLICY)
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+            """Say nothing: the terminal belongs to the status."""
+
+    return Handler

@@ -1,0 +1,182 @@
+"""`sightline watch`: an exported model on live cameras, or on files as if they were."""
+
+import argparse
+import re
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePath
+from types import FrameType
+from urllib.parse import urlsplit
+
+from pipeline.core.errors import DataError
+from pipeline.core.stage import summary
+from pipeline.runtime.bundle import unpacked
+from pipeline.runtime.cameras import Camera, CameraStatus, Watch
+from pipeline.runtime.frames import OnGap, Source
+from pipeline.runtime.motion import MotionParams
+from pipeline.runtime.outlets import Outlet
+from pipeline.runtime.rtsp import public
+from pipeline.runtime.session import open_session
+from pipeline.runtime.site import Site, read_site
+from pipeline.runtime.sources import open_source
+from pipeline.runtime.watching import CameraPipeline, Detector, detector_of
+from pipeline.services.arguments import count
+from pipeline.services.watch_status import StatusLines, balance
+from pipeline.services.watch_view import Scene, View
+
+MODEL = Path("models/export/cpu")
+_NO_NAME = re.compile(r"[^\w .-]+")
+
+
+def watch_command(args: argparse.Namespace) -> None:
+    """Watch cameras with an exported model: motion, detection, tracks, alarms, each camera's health, until Ctrl-C.
+
+    A source is an rtsp:// address, a video, a folder of pictures or clips, or the name of a camera in the site file;
+    without any, all cameras of the site file that have a source. Metadata goes out where it is asked for, and holds no
+    picture. A source that breaks ends with a message, and the others go on.
+
+    Examples:
+      sightline watch rtsp://192.0.2.7/main --model bundle.zip --site site.yaml --jsonl events.jsonl
+      sightline watch --site site.yaml --mqtt mqtts://broker.example/site --evidence evidence
+      sightline watch data/demo/clips/lobby.mp4 data/demo/clips/lot_a.mp4 --loop --web 8080
+    """
+    with unpacked(args.model) as folder:
+        session = open_session(folder, args.artifact, args.threads)
+        print(f"  {session.contract.model}, {session.artifact}: {session.chosen}", flush=True)
+        detector = detector_of(session)
+        site = read_site(args.site) if args.site else Site.default(detector.classes)
+        sources = cameras_of(args.sources, site)
+        site.check(detector.classes, sources)
+        status = _watched(sources, site, detector, args)
+    broken = [f"{it.camera}: {it.problem}" for it in status if it.problem]
+    if broken and not any(it.frames for it in status):
+        raise DataError(f"no camera could be watched: {'; '.join(broken)}")
+    frames, dropped = sum(it.frames for it in status), sum(it.dropped for it in status)
+    told = f", {len(broken)} ended before their end" if broken else ""
+    summary("watch", f"{frames} frames of {len(status)} cameras, {dropped} dropped{told}")
+
+
+def cameras_of(given: Sequence[str], site: Site) -> dict[str, str]:
+    """What is to be watched: source by camera. A source that the site does not know gives its camera a name.
+
+    Raises:
+        DataError: there is nothing to watch, a camera of the site has no source, or two sources have one name.
+    """
+    known = {name: camera.source for name, camera in site.cameras.items() if camera.source}
+    if not given and not known:
+        raise DataError("nothing to watch; give a source, or a source to a camera in the site file")
+    found: dict[str, str] = {}
+    for text in given or known:
+        name, source = _camera(text, site, known)
+        if name in found:
+            raise DataError(f"two sources would be the camera {name!r}; name them in the site file")
+        found[name] = source
+    return found
+
+
+def _camera(text: str, site: Site, known: Mapping[str, str]) -> tuple[str, str]:
+    if text in site.cameras:
+        if text not in known:
+            raise DataError(f"cameras.{text} has no source in the site file; give it one, or name a file or address")
+        return text, known[text]
+    named = next((name for name, source in known.items() if source == text), None)
+    return named or _name(text), text
+
+
+def _name(text: str) -> str:
+    """A camera's name from its source: of a file its stem, of an address the end of its path, or its host."""
+    stem = Path(text).stem
+    if "://" in text:
+        parts = urlsplit(public(text))  # the end of a path may hold a password
+        stem = PurePath(parts.path).name or parts.hostname or ""
+    return _NO_NAME.sub("_", stem).strip("_. -") or "camera"
+
+
+def opened(text: str, on_gap: OnGap, *, loop: bool) -> Source:
+    """The source of a camera; with `loop` a file is played over and over as a camera would give it."""
+    source = open_source(text, paced=loop, loop=loop, on_gap=on_gap)
+    source.live = source.live or loop  # a camera does not wait
+    return source
+
+
+def _watched(
+    sources: Mapping[str, str], site: Site, detector: Detector, args: argparse.Namespace
+) -> list[CameraStatus]:
+    cameras = [
+        Camera(
+            partial(opened, text, loop=args.loop),
+            CameraPipeline(name, detector, site.camera(name), MotionParams()),
+        )
+        for name, text in sources.items()
+    ]
+    outlets = list(_outlets(list(sources), site, detector, args))
+    with stopping(args.duration) as stop:
+        lines = StatusLines(outlets)
+        status = Watch(cameras, outlets).run(stop, lines.show)
+    print("".join(f"  {it}\n" for it in balance(status, [it.status() for it in outlets])), end="")
+    return status
+
+
+def _outlets(cameras: Sequence[str], site: Site, detector: Detector, args: argparse.Namespace) -> Iterator[Outlet]:
+    if args.web is not None:
+        blurred = frozenset() if args.show_people else frozenset(detector.classes)
+        view = View(args.web, {name: Scene(site.camera(name), detector.classes, blurred) for name in cameras})
+        print(f"  view: {view.address}", flush=True)
+        yield Outlet("view", view, pictures=True)
+
+
+@contextmanager
+def stopping(after_s: float | None = None) -> Iterator[threading.Event]:
+    """An event that SIGINT, SIGTERM or the time sets; a second signal ends the process as it would without us."""
+    stop = threading.Event()
+    before = {}
+
+    def ask(number: int, _: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    timer = threading.Timer(after_s or 0, stop.set)
+    timer.daemon = True
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    if after_s is not None:
+        timer.start()
+    try:
+        yield stop
+    finally:
+        timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `watch`."""
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="address, file, folder, or camera of the site")
+    parser.add_argument("--model", type=Path, default=MODEL, metavar="PATH", help=f"default: {MODEL}")
+    parser.add_argument("--artifact", default="", metavar="NAME", help="of the contract's; default: its default")
+    parser.add_argument("--threads", type=count, default=0, metavar="N", help="default: one a core")
+    parser.add_argument("--site", type=Path, metavar="FILE", help="zones, lines and rules (default: all, everywhere)")
+    parser.add_argument("--jsonl", type=Path, metavar="FILE", help="metadata as JSON lines")
+    parser.add_argument("--onvif", type=Path, metavar="FOLDER", help="metadata as ONVIF Profile M scenes and events")
+    parser.add_argument("--mqtt", metavar="URL", help="metadata to a broker, mqtt:// or mqtts://")
+    parser.add_argument("--evidence", type=Path, metavar="FOLDER", help="a clip of each alarm, people blurred")
+    parser.add_argument("--loop", action="store_true", help="play files over and over at their own speed, as cameras")
+    parser.add_argument("--duration", type=_seconds, metavar="SECONDS", help="stop after so long")
+    parser.add_argument("--web", type=_port, metavar="PORT", help="show the pictures to this machine's browser")
+    parser.add_argument("--show-people", action="store_true", help="do not blur people in pictures")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {value:g}")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 16:
+        raise argparse.ArgumentTypeError(f"must be in 0..65535, got {value}")
+    return value
