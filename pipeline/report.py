@@ -4,37 +4,25 @@ Reads what the stages before it left in --data, --models and --reports. Writes o
 disk, fetches nothing, and names the file that each figure comes from.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from pipeline.core.params import DataParams
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.io.documents import Figures, Folder
 from pipeline.io.explain_section import inside
+from pipeline.io.export_section import shipped
 from pipeline.io.files import write_bytes
 from pipeline.io.gate_section import conditions, headline, ledger, reasons, with_conditions
 from pipeline.io.group_sections import groups, preconditions
-from pipeline.io.page import (
-    Cell,
-    Page,
-    Picture,
-    Section,
-    Table,
-    digest,
-    figure,
-    interval,
-    line_chart,
-    mark,
-    number,
-    render,
-    text,
-)
+from pipeline.io.page import Cell, Page, Section, Table, digest, figure, interval, number, render, text
+from pipeline.io.purpose_section import headlines, purpose
 from pipeline.io.robustness_section import robustness
 from pipeline.io.sections import benchmark, calibration, drawn, errors, failures, label_issues, operating_point
 from pipeline.io.select_section import selection
+from pipeline.io.training_section import training
 from pipeline.io.verify_section import verification
 
 NOT_ASSESSABLE = "not assessable"
-LAYERS = 3  # named of those that suffer most from fewer bits
 PREVIEW = "training/preview.png"
 
 
@@ -179,106 +167,6 @@ def augmentation(augment: Figures, data: Folder) -> Section:
     return Section("augmentation", "Augmentation", question, facts, (), tuple(tables), pictures, origin)
 
 
-def training(train: Figures, card: Figures, curves: list[Figures]) -> Section:
-    """What was trained, and how it went."""
-    origin = curves[0].origin if curves else train.origin
-    facts = (
-        ("Model", str(card["name"])),
-        ("Input", f"{card['width']} x {card['height']} px"),
-        ("Epochs", figure(train["epochs"])),
-        ("Best epoch", figure(train["best_epoch"])),
-        ("Validation AP there", figure(train["best_val_AP"])),
-    )
-    charts = (
-        ("loss", "Loss", [key for row in curves[:1] for key in row if key == "loss" or key.startswith("loss/")]),
-        ("validation", "Validation", ["val/AP", "val/AP50"]),
-        ("rate", "Learning rate", ["lr"]),
-    )
-    pictures = tuple(
-        _chart(name, title, keys, curves, origin)
-        for name, title, keys in charts
-        if any(key in row for key in keys for row in curves)
-    )
-    return Section("training", "Training", "How did it learn?", facts, pictures=pictures, source=train.origin)
-
-
-def _chart(name: str, title: str, keys: Iterable[str], curves: list[Figures], origin: str) -> Picture:
-    lines = {key: [(row["epoch"], row[key]) for row in curves if key in row] for key in keys}
-    drawn = {key: points for key, points in lines.items() if points}
-    ends = "; ".join(f"{key} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for key, points in drawn.items())
-    return Picture(f"{title} by epoch", f"{title}: {ends}", origin, svg=line_chart(name, drawn, "epoch", title.lower()))
-
-
-def shipped(models: Folder) -> Section:
-    """The exported files of every target, whether they give what the trained model gives, and what integers cost."""
-    parity, export = models.figures("export/parity.json", "export"), models.figures("export/export.json", "export")
-    contracts = {name: models.figures(f"export/{name}/contract.json", "export") for name in export["targets"]}
-    first = next(iter(contracts.values()))
-    it = first["input"]
-    facts = (
-        ("Model", f"{first['model']}, ONNX opset {first['opset']}"),
-        ("Input", f"{it['dtype']} {it['color']}, {it['width']} x {it['height']} px"),
-        ("Parity", "holds" if parity["passed"] else "FAILED"),
-        ("Frames compared", figure(parity["frames"])),
-        ("Frames that integers are calibrated on", figure(export["calibration"]["frames"])),
-    )
-    runs = tuple(
-        (
-            text(f"{run['target']}/{run['artifact']}"),
-            number(run["batch"]),
-            number(run["boxes"]),
-            number(run["scores"]),
-            mark(run["reason"] or "equal", good=run["passed"]),
-        )
-        for run in parity["runs"]
-    )
-    files = tuple(
-        (text(f"{target}/{name}"), text(file), digest(value))
-        for target, contract in contracts.items()
-        for name, artifact in contract["artifacts"].items()
-        for file, value in artifact["files"].items()
-    )
-    made = {"weights": first["weights"], "training data": first["training_data"]}
-    for contract in contracts.values():
-        made |= contract["producers"]
-    origins = tuple((text(name), digest(value)) for name, value in made.items())
-    tables = (
-        Table(
-            f"Parity with PyTorch (tolerance {parity['rtol']:g} relative, {parity['atol']:g} absolute)",
-            ("Artifact", "Batch", "Boxes differ by, px", "Scores differ by", "Detections"),
-            runs,
-            parity.origin,
-        ),
-        _fewer_bits(export),
-        Table("Files that ship", ("Artifact", "File", "SHA-256"), files, first.origin),
-        Table("Where they come from", ("What", "Hash or version"), origins, first.origin),
-    )
-    return Section("export", "Export", "What ships?", facts, tables=tables, source=export.origin)
-
-
-def _fewer_bits(export: Figures) -> Table:
-    """What each artifact of fewer bits costs on the validation frames, and which layers pay."""
-    made = {f"{target}/{name}": it for target, of in export["targets"].items() for name, it in of["fewer_bits"].items()}
-    rows = tuple(
-        (
-            text(name),
-            number(it["float_AP"]),
-            number(it["AP"]),
-            text(", ".join(it["kept_in_float"]) or "none"),
-            text(", ".join(_worst(it.get("damage", {}))) or "-"),
-            text(", ".join(f"{n}: {lost:+.2f}" for n, lost in it.get("drop_by_calibration_frames", {}).items()) or "-"),
-        )
-        for name, it in made.items()
-    )
-    layers = ("Layers kept in float", "Layers that move it most")
-    header = ("Artifact", "AP in float", "AP", *layers, "Points lost by calibration frames")
-    return Table("What fewer bits cost on validation frames (AP of 100)", header, rows, export.origin)
-
-
-def _worst(damage: Mapping[str, float]) -> list[str]:
-    return sorted(damage, key=lambda layer: -damage[layer])[:LAYERS]
-
-
 def registry(register: Figures) -> Section:
     """What the registry decided, and where to look."""
     met = register["met"]
@@ -308,6 +196,13 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
     gate = reports.figures("gate.json", "gate")
     register = reports.figures("register.json", "register")
     card = models.figures("train/model.json", "train")
+    ingest = data.figures("frames/ingest.json", "ingest")
+    metrics = reports.figures("evaluate/metrics.json", "evaluate")
+    operating = reports.figures("evaluate/operating.json", "evaluate")
+    conditions_found = reports.figures("evaluate/preconditions.json", "evaluate")
+    scores = reports.figures("robustness/robustness.json", "robustness")
+    verified = reports.figures("verify/verify.json", "verify")
+    ledger_figures = reports.figures("ledger.json", "register")
     passed, conditional, verdict = headline(gate, register)
     return Page(
         title=f"{name}: {card['name']} on {', '.join(card['classes'])}",
@@ -316,46 +211,37 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
         conditional=conditional,
         verdict=verdict,
         reasons=reasons(register),
+        headlines=headlines(metrics, ledger_figures, scores, verified),
         sections=(
-            conditions(gate, register),
-            ledger(reports.figures("ledger.json", "register")),
-            footage(data.figures("frames/ingest.json", "ingest")),
+            purpose(gate, register, card, ingest, conditions_found),
+            footage(ingest),
             labels(data.figures("annotations/annotate.json", "annotate")),
             splits(data.figures("splits/split.json", "split")),
             augmentation(data.figures("training/augment.json", "augment"), data),
             training(models.figures("train/train.json", "train"), card, models.lines("train/curves.jsonl", "train")),
-            benchmark(
-                reports.figures("evaluate/metrics.json", "evaluate"),
-                reports.figures("evaluate/operating.json", "evaluate"),
-                reports,
-            ),
-            operating_point(reports.figures("evaluate/operating.json", "evaluate")),
-            errors(reports.figures("evaluate/metrics.json", "evaluate"), reports),
-            calibration(
-                reports.figures("evaluate/metrics.json", "evaluate"),
-                reports.figures("evaluate/operating.json", "evaluate"),
-                reports,
-            ),
+            benchmark(metrics, operating, reports),
+            operating_point(operating),
+            errors(metrics, reports),
+            calibration(metrics, operating, reports),
+            failures(reports),
             groups(
                 reports.figures("evaluate/groups.json", "evaluate"),
                 reports.figures("evaluate/comparisons.json", "evaluate"),
-                reports,
             ),
-            with_conditions(
-                preconditions(reports.figures("evaluate/preconditions.json", "evaluate"), reports), gate, register
-            ),
-            robustness(reports.figures("robustness/robustness.json", "robustness"), reports),
-            failures(reports),
+            robustness(scores, reports),
             inside(
                 reports.figures("explain/costs.json", "explain"),
                 reports.figures("explain/explain.json", "explain"),
                 reports,
             ),
+            shipped(models),
+            verification(verified),
+            with_conditions(preconditions(conditions_found), gate, register),
+            conditions(gate, register),
             label_issues(reports.figures("evaluate/label_issues.json", "evaluate"), reports),
             selection(reports.figures("select/select.json", "select"), reports),
-            shipped(models),
-            verification(reports.figures("verify/verify.json", "verify")),
             registry(register),
+            ledger(ledger_figures),
         ),
     )
 

@@ -256,13 +256,18 @@ def files(camera: str) -> dict[str, Any]:
 
 PICTURES = (
     "data/training/preview.png",
-    *(f"reports/evaluate/figures/{name}.png" for name in ("pr", "confusion", "iou", "groups", "heights", "gallery")),
+    *(f"reports/evaluate/figures/{name}.png" for name in ("confusion", "gallery")),
     "reports/evaluate/figures/label_issues.png",
     "reports/select/sheet.png",
-    *(f"reports/robustness/figures/{name}.png" for name in ("curves", "corruptions")),
+    "reports/robustness/figures/corruptions.png",
     *(f"reports/explain/figures/{name}.png" for name in ("fields", "maps")),
-    *(f"reports/evaluate/figures/{name}.png" for name in ("tide", "false_alarms", "reliability")),
+    *(f"reports/evaluate/figures/{name}.png" for name in ("false_alarms", "reliability")),
 )
+TABLES = {
+    "reports/evaluate/pr.csv": "recall,precision,class\n"
+    + "".join(f"{n / 100:.2f},{1 - (n / 100) ** 4:.6f},person\n" for n in range(101)),
+    "reports/evaluate/iou.csv": "iou,objects\n" + "".join(f"{0.5 + n / 20:.2f},{10 * n}\n" for n in range(10)),
+}
 CURVES = [
     {"epoch": n, "loss": 3 / n, "loss/box": 2 / n, "lr": 0.002 / n}
     | ({"val/AP": 0.1 * n, "val/AP50": 0.15 * n} if n % 2 == 0 else {})
@@ -280,6 +285,8 @@ def build_world(root: Path, monkeypatch: pytest.MonkeyPatch, camera: str) -> Pat
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(json.dumps(content))
     (root / "models/train/curves.jsonl").write_text("".join(json.dumps(row) + "\n" for row in CURVES))
+    for name, content in TABLES.items():
+        (root / name).write_text(content)
     for stage in ("evaluate", "robustness", "explain"):
         (root / "reports" / stage / "figures").mkdir()
     for name in PICTURES:

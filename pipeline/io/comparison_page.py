@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from pipeline.core.contenders import Column, Contender, Field, best, columns, latency, shown
-from pipeline.io.page import Cell, Page, Picture, Section, Table, number, scatter_chart, text
+from pipeline.io.charts import scatter
+from pipeline.io.page import Cell, Chart, Page, Section, Table, number, text
 
 COMMAND = "sightline compare"
 
@@ -37,7 +38,7 @@ def _section(i: int, field: Field, source: str) -> Section:
         "Milliseconds are a frame's median, from file to detections, by the artifact that a target runs by default.",
         "Times depend on the machine and the hour: compare those that one machine has measured.",
     )
-    pictures = [_chart(f"chart-{i}-{n}", rows, column) for n, column in enumerate(_costs(rows))]
+    pictures = [_chart(rows, source, column) for column in _costs(rows)]
     question = "Which detector gives what, and for what price?"
     name = f"{field.data or 'data'}, benchmark {field.benchmark[:6]}"
     return Section(f"field-{i}", name, question, (), notes, (_table(rows, source),), tuple(pictures))
@@ -76,8 +77,8 @@ def _points(rows: Sequence[Contender], cost: Column) -> list[tuple[str, float, f
     ]
 
 
-def _chart(name: str, rows: Sequence[Contender], cost: Column) -> Picture:
+def _chart(rows: Sequence[Contender], source: str, cost: Column) -> Chart:
     points = _points(rows, cost)
     told = "; ".join(f"{label}: AP {ap:.3f} at {price:.3g}" for label, price, ap in points)
-    chart = scatter_chart(name, points, cost.title, "AP")
-    return Picture(f"AP against {cost.title}: up and left is better", told, "", svg=chart)
+    chart = scatter(points, cost.title, "AP")
+    return Chart(f"AP against {cost.title}: up and left is better", told, source, chart)

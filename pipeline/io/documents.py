@@ -1,5 +1,6 @@
 """What earlier stages left, read strictly: a missing file or key names the stage to run."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,13 @@ class Folder:
         except ValueError as error:
             raise DataError(f"{path} is not JSON lines: {error}; run: dvc repro -f {stage}") from None
         return [self._object(row, file, stage) for row in rows]
+
+    def table(self, file: str, stage: str, columns: Sequence[str]) -> list[dict[str, str]]:
+        """Rows of a CSV file by column. Raises DataError where it is missing or lacks a column; names the stage."""
+        rows = csv.DictReader(self.path_of(file, stage).read_text(encoding="utf-8").splitlines())
+        if missing := [name for name in columns if name not in (rows.fieldnames or ())]:
+            raise DataError(f"{self.path / file} has no column {', '.join(missing)}; run: dvc repro -f {stage}")
+        return list(rows)
 
     def _object(self, value: object, file: str, stage: str) -> Figures:
         if not isinstance(value, dict):

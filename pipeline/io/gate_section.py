@@ -13,7 +13,7 @@ THIS = "this one"
 
 def headline(gate: Figures, register: Figures) -> tuple[bool, bool, str]:
     """Whether it is promoted, whether under conditions, and the verdict in words."""
-    lines = _lines(gate, register)
+    lines = limits(gate, register)
     held, open_lines = (sum(it["result"] == result for it in lines) for result in (HOLDS, NOT_ASSESSED))
     passed = register["verdict"] != REFUSE
     conditional = passed and bool(register["conditions"])
@@ -30,7 +30,7 @@ def reasons(register: Figures) -> tuple[str, ...]:
 def conditions(gate: Figures, register: Figures) -> Section:
     """Every limit with its figure, how sure that is, what it rests on, and where it comes from."""
     order = ("fails", WITHHELD, NOT_ASSESSED, HOLDS)
-    lines = sorted(_lines(gate, register), key=lambda it: order.index(it["result"]))
+    lines = sorted(limits(gate, register), key=lambda it: order.index(it["result"]))
     header = ("Limit", "Asked", "Measured (95 %)", "Result", "Evidence, and where it is")
     table = Table("Limits of the gate", header, tuple(_cells(it) for it in lines), _origin(gate, register))
     rule = (
@@ -39,10 +39,11 @@ def conditions(gate: Figures, register: Figures) -> Section:
         "target ships."
     )
     strict = f"What is not assessed {'refuses' if gate['strict'] else 'becomes a condition of'} the promotion."
-    return Section("conditions", "Conditions", "May it be promoted?", (), (rule, strict), (table,))
+    return Section("conditions", "Verdict, line by line", "May it be promoted?", (), (rule, strict), (table,))
 
 
-def _lines(gate: Figures, register: Figures) -> Sequence[Figures]:
+def limits(gate: Figures, register: Figures) -> Sequence[Figures]:
+    """Every line of the verdict, that on the champion last."""
     return [*gate["lines"], *([register["comparison"]] if register["comparison"] else [])]
 
 
@@ -53,16 +54,17 @@ def _origin(gate: Figures, register: Figures) -> str:
 def _cells(it: Figures) -> tuple[Cell, ...]:
     return (
         text(it["limit"]),
-        text(_asked(it["min"], it["max"])),
+        text(asked(it["min"], it["max"])),
         Cell(_measured(it), "number"),
         _result(it),
         text(", in ".join(filter(None, (it["evidence"], it["source"])))),
     )
 
 
-def _asked(low: float | None, high: float | None) -> str:
-    asked = [f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None]
-    return " and ".join(asked) or "equal outputs"
+def asked(low: float | None, high: float | None) -> str:
+    """A bound in words."""
+    told = [f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None]
+    return " and ".join(told) or "equal outputs"
 
 
 def _measured(it: Figures) -> str:
@@ -81,10 +83,10 @@ def _result(it: Figures) -> Cell:
 
 def with_conditions(preconditions: Section, gate: Figures, register: Figures) -> Section:
     """The preconditions with the limits that nobody could assess: nothing is promised of them either."""
-    lines = [it for it in _lines(gate, register) if it["result"] == NOT_ASSESSED]
+    lines = [it for it in limits(gate, register) if it["result"] == NOT_ASSESSED]
     if not lines:
         return preconditions
-    rows = tuple((text(it["limit"]), text(_asked(it["min"], it["max"])), text(it["reason"])) for it in lines)
+    rows = tuple((text(it["limit"]), text(asked(it["min"], it["max"])), text(it["reason"])) for it in lines)
     caption = "Limits of the gate that the evidence is too thin to assess"
     table = Table(caption, ("Limit", "Asked", "Why"), rows, _origin(gate, register))
     return replace(preconditions, tables=(*preconditions.tables, table))

@@ -1,31 +1,24 @@
 """Sections of the report on groups: for whom it is good, whom it serves worse, and under which conditions it holds."""
 
+import math
 import re
 from collections.abc import Sequence
 
-from pipeline.io.documents import Figures, Folder
-from pipeline.io.page import Cell, Section, Table, interval, mark, number, text
-from pipeline.io.sections import drawn
+from pipeline.io import charts
+from pipeline.io.documents import Figures
+from pipeline.io.page import Cell, Chart, Section, Table, interval, mark, number, text
 
 NOT_ASSESSABLE, SHOWN = "not assessable", "gap shown"
+HEIGHT = "height"  # the condition that is drawn
+MOST_ROWS = 30  # of a chart
 ORDER = (SHOWN, "no gap larger than the limit", NOT_ASSESSABLE)
-GROUPS_PICTURE = (
-    "evaluate/figures/groups.png",
-    "Recall of every assessable group with its 95 % interval",
-    "Recall by group; the tables hold the same figures",
-)
-HEIGHTS_PICTURE = (
-    "evaluate/figures/heights.png",
-    "Recall by box height with its 95 % band",
-    "Recall by box height; the table holds the same figures",
-)
 INTERVALS = (
     "Intervals are at 95 %, by the cluster bootstrap: what lies in one clip, or time block, is drawn as a whole. "
     "From time blocks they hold for these cameras at other times, for no other camera."
 )
 
 
-def groups(figures: Figures, comparisons: Figures, reports: Folder) -> Section:
+def groups(figures: Figures, comparisons: Figures) -> Section:
     """Whom it serves worse, then one table an attribute, with the groups that cannot be assessed."""
     tables = [_group_table(name, values, figures.origin) for name, values in figures.items()]
     cells = [it for values in figures.values() for it in values.values()]
@@ -40,8 +33,28 @@ def groups(figures: Figures, comparisons: Figures, reports: Folder) -> Section:
     gaps = [_gap_table(measured, comparisons)] if measured else []
     tables = [*gaps, *([_lacking_table(lacking, comparisons.origin)] if lacking else []), *tables]
     question = "For whom, where and when is it good?"
-    picture = drawn(reports, "evaluate", *GROUPS_PICTURE)
-    return Section("groups", "Groups", question, (), tuple(notes), tuple(tables), (picture,))
+    drawn = tuple(_chart(name, values, figures.origin) for name, values in figures.items() if _measured(values))
+    return Section("groups", "Groups", question, (), tuple(notes), tuple(tables), drawn)
+
+
+def _chart(attribute: str, values: Figures, origin: str) -> Chart:
+    """Recall of each value with its interval; of very many, the lowest."""
+    ranked = sorted(values.items(), key=lambda entry: entry[1].get("recall", math.inf))
+    kept = sorted(ranked[:MOST_ROWS], key=lambda entry: _natural(entry[0]))
+    cut = f", the lowest {MOST_ROWS} of {len(values)}" if len(values) > MOST_ROWS else ""
+    told = "; ".join(f"{value} {it['recall']:.3f}" for value, it in kept if "recall" in it)
+    title = f"Recall by {attribute}{cut}, with its 95 % interval"
+    return Chart(title, f"{title}: {told}", origin, charts.dots([_row(*entry) for entry in kept], "Recall"))
+
+
+def _row(value: str, it: Figures) -> charts.Row:
+    if it["verdict"] == NOT_ASSESSABLE or "recall" not in it:
+        return charts.Row(value, note=it.get("reason", NOT_ASSESSABLE))
+    return charts.Row(value, it["recall"], it.get("recall_low"), it.get("recall_high"), f"n = {it['objects']}")
+
+
+def _measured(values: Figures) -> bool:
+    return any(it["verdict"] != NOT_ASSESSABLE and "recall" in it for it in values.values())
 
 
 def _lacking_table(lacking: Sequence[Figures], origin: str) -> Table:
@@ -127,7 +140,7 @@ def _with_interval(it: Figures, key: str) -> Cell:
     return Cell(f"{it[key]:.3f} ({it[f'{key}_low']:.2f} to {it[f'{key}_high']:.2f})", "number")
 
 
-def preconditions(sheet: Figures, reports: Folder) -> Section:
+def preconditions(sheet: Figures) -> Section:
     """The measured operating envelope, line by line."""
     lines = sheet["conditions"]
     assessed = sum(it["state"] == "assessed" for it in lines)
@@ -144,8 +157,25 @@ def preconditions(sheet: Figures, reports: Folder) -> Section:
     rows = tuple((text(it["title"]), text(it["words"]), text(_evidence(it))) for it in lines)
     table = Table("Preconditions", ("Condition", "What was measured", "Evidence"), rows, sheet.origin)
     question = "Under which conditions does it hold?"
-    picture = drawn(reports, "evaluate", *HEIGHTS_PICTURE)
-    return Section("preconditions", "Preconditions", question, facts, notes, (table,), (picture,), source=sheet.origin)
+    drawn = tuple(_heights(it, sheet) for it in lines if it["condition"] == HEIGHT and it["parts"])
+    return Section("preconditions", "Preconditions", question, facts, notes, (table,), drawn, source=sheet.origin)
+
+
+def _heights(heights: Figures, sheet: Figures) -> Chart:
+    """Recall by box height, against the floor asked for."""
+    rows = [
+        charts.Row(part["value"], note=f"not assessed: {part['reason']}")
+        if part["recall"] is None
+        else charts.Row(part["value"], part["recall"], part["recall_low"], part["recall_high"], f"n = {part['objects']}")
+        for part in heights["parts"]
+    ]
+    floor = sheet["recall_floor"]
+    return Chart(
+        f"Recall by box height with its 95 % interval; broken line: the {floor:g} that is asked for",
+        f"Recall by box height. {heights['words']}",
+        sheet.origin,
+        charts.dots(rows, "Recall", asked=floor),
+    )
 
 
 def _evidence(it: Figures) -> str:

@@ -1,27 +1,21 @@
-"""One self-contained HTML page of facts, tables and pictures. Nothing is fetched; everything put in is escaped."""
+"""One HTML page of facts, tables, charts, pictures and clips. Nothing is fetched; everything put in is escaped."""
 
 import base64
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import functools
+import hashlib
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
+from urllib.parse import quote
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from pipeline.core.errors import DataError
+from pipeline.io.charts import DASHES
 
-INK = "#010203"  # stands for the page's own text colour in a chart
-COLORS = ("#2f6fde", "#d9822b", "#1f9e75", "#b0489b", "#8a8f98")  # apart from one another on white and on black
 PNG = b"\x89PNG\r\n\x1a\n"
 PHOTOGRAPHS = 400_000  # bytes: no chart is as large
 
@@ -47,14 +41,44 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture: the data URI of an image, or the markup of a chart."""
+    """A picture in the page itself."""
 
+    kind: ClassVar[str] = "picture"
     caption: str
-    alt: str
+    alt: str  # what it shows, for those who cannot see it
     source: str
-    uri: str = ""
-    svg: str = ""  # markup that is safe as it is: only the charts below make it
+    uri: str = ""  # see `embedded`
     wide: bool = False  # whether it needs the page's whole width to be read
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing of figures, in the page's own colours; `charts` makes the markup."""
+
+    kind: ClassVar[str] = "chart"
+    caption: str
+    alt: str  # what it says, in words
+    source: str
+    svg: Markup
+    legend: tuple[str, ...] = ()  # names of the series, in the order of their colours; one series needs none
+    values: Table | None = None  # the figures drawn, where no table of the section has them
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A clip that plays on the page, from a file beside it: clips are too large to be a part of the page."""
+
+    kind: ClassVar[str] = "video"
+    caption: str
+    alt: str  # what happens in it, in words
+    source: str  # the file with the figures that the caption tells
+    src: str  # the clip's path relative to the page, parts separated by `/`
+    poster: str = ""  # data URI of a still, see `embedded`
+    wide: bool = False
+
+
+Media = Picture | Chart | Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +91,19 @@ class Section:
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Media, ...] = ()
     source: str = ""  # the file that the facts come from
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One of the few figures that everyone should know."""
+
+    title: str
+    value: str
+    note: str  # how sure it is, or what it rests on
+    section: str  # the anchor of the section that tells more
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +118,11 @@ class Page:
     sections: tuple[Section, ...]
     conditional: bool = False  # passed, but under conditions
     command: str = "dvc repro report"  # what makes it
+    headlines: tuple[Headline, ...] = ()
 
 
-def render(page: Page) -> bytes:
-    """The page as HTML, UTF-8; the same page gives the same bytes."""
+@functools.cache
+def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("pipeline.io"),
         autoescape=True,
@@ -94,7 +130,21 @@ def render(page: Page) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(page=page).encode()
+    environment.filters["url"] = quote
+    environment.globals["dashes"] = DASHES
+    return environment
+
+
+def render(page: Page) -> bytes:
+    """The page as HTML, UTF-8; the same page gives the same bytes.
+
+    The script is allowed by its hash alone: nothing that is put into the page can run, whatever it says.
+    """
+    templates = _templates()
+    style, script = (Markup(templates.get_template(name).render()) for name in ("report.css", "report.js"))  # noqa: S704 - ours
+    told = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    html = templates.get_template("report.html").render(page=page, style=style, script=script, script_hash=told)
+    return html.encode()
 
 
 def text(value: object) -> Cell:
@@ -148,67 +198,3 @@ def embedded(path: Path) -> str:
         raise DataError(f"{path} is no PNG")
     jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-
-
-def line_chart(name: str, lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Markup:
-    """Lines over whole numbers as the markup of an SVG in the page's text colour; the same bytes for the same points.
-
-    Args:
-        name: unique on the page; it makes the ids inside the picture unique.
-        lines: points by label.
-        x: label of the axis.
-        y: label of the axis.
-    """
-    with _chart(name) as (chart, axes):
-        for (label, points), color in zip(lines.items(), cycle(COLORS), strict=False):
-            marker = "o" if len(points) <= 12 else ""
-            axes.plot(*zip(*points, strict=True), label=label, color=color, linewidth=1.8, marker=marker)
-        _plain(axes, x, y)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(frameon=False, labelcolor=INK)
-        return _markup(chart)
-
-
-def scatter_chart(name: str, points: Sequence[tuple[str, float, float]], x: str, y: str) -> Markup:
-    """Named points over a logarithmic axis, as `line_chart`.
-
-    Args:
-        name: unique on the page.
-        points: label, x above 0, and y.
-        x: label of the axis.
-        y: label of the axis.
-    """
-    with _chart(name) as (chart, axes):
-        axes.set_xscale("log")
-        for (label, price, value), color in zip(points, cycle(COLORS), strict=False):
-            axes.plot(price, value, "o", color=color, markersize=8)
-            axes.annotate(label, (price, value), (0, 7), textcoords="offset points", color=INK, ha="center", fontsize=9)
-        _plain(axes, x, y)
-        axes.margins(0.18, 0.22)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.minorticks_off()
-        return _markup(chart)
-
-
-@contextmanager
-def _chart(name: str) -> Iterator[tuple[Figure, Axes]]:
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10.0}):
-        chart = Figure(figsize=(5.6, 3.0), layout="constrained")
-        yield chart, chart.add_subplot()
-
-
-def _markup(chart: Figure) -> Markup:
-    out = io.StringIO()
-    chart.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    svg = out.getvalue()
-    return Markup(svg[svg.index("<svg") :].replace(INK, "currentColor"))  # noqa: S704 - matplotlib escapes its texts
-
-
-def _plain(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(x, color=INK)
-    axes.set_ylabel(y, color=INK)
-    axes.tick_params(colors=INK)
-    axes.grid(color=INK, alpha=0.12)
-    axes.spines[:].set_color(INK)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -1,13 +1,9 @@
 """The report's section on robustness, from the figures that the stage left."""
 
+from pipeline.io import charts
 from pipeline.io.documents import Figures, Folder
-from pipeline.io.page import Cell, Picture, Section, Table, embedded, figure, number, text
+from pipeline.io.page import Cell, Chart, Media, Picture, Section, Table, embedded, figure, number, text
 
-CURVES = (
-    "robustness/figures/curves.png",
-    "AP and AP50 over severity; dashed: on the plain frames",
-    "A panel for each corruption; the table has the means",
-)
 EXAMPLES = (
     "robustness/figures/corruptions.png",
     "One frame in every corruption at its worst severity, with the AP50 over all frames",
@@ -34,11 +30,38 @@ def robustness(scores: Figures, reports: Folder) -> Section:
         "Tilt and shift move the truth with the picture; objects that leave it no longer count, so AP can rise.",
         "The patch is one attack of many, by someone who has the weights; that it fails proves no safety.",
     )
-    pictures = [_drawn(reports, *CURVES), _drawn(reports, *EXAMPLES)]
+    pictures: list[Media] = [_chart(scores), _drawn(reports, *EXAMPLES)]
     pictures += [_drawn(reports, *PATCHES)] if reports.holds(PATCHES[0]) else []
     tables = (*_classes(scores), _corruptions(scores), _patch(scores["patch"]))
     question = "What does it still find in bad weather, noise, dirt, other colours, or behind an attack?"
     return Section("robustness", "Robustness", question, tuple(facts), notes, tables, tuple(pictures), scores.origin)
+
+
+def _chart(scores: Figures) -> Chart:
+    """Mean AP by corruption, the worst first, and AP at each severity over it."""
+    plain = scores["plain"].get("AP")
+    ordered = _worst_first(scores)
+    rows = [_row(name.replace("_", " "), it) for name, it in ordered]
+    broken = "" if plain is None else f"; broken line: {plain:.3f} on plain frames"
+    worst = f"{ordered[0][0].replace('_', ' ')} costs most" if ordered else "no corruption was tried"
+    return Chart(
+        f"AP by corruption, mean of the severities; ticks: each severity, the worst darkest{broken}",
+        f"Bars of AP by corruption; {worst}. The table has the figures.",
+        scores.origin,
+        charts.bars(rows, "AP", asked=plain, shares=True),
+    )
+
+
+def _row(name: str, it: Figures) -> charts.Row:
+    parts = tuple((f"severity {n}", values["AP"]) for n, values in sorted(it["severity"].items()) if "AP" in values)
+    share = it["rPC"].get("AP")
+    if "AP" not in it["mean"]:
+        return charts.Row(name, note="not measured")
+    return charts.Row(name, it["mean"]["AP"], note="" if share is None else f"{share:.0%} left", parts=parts)
+
+
+def _worst_first(scores: Figures) -> list[tuple[str, Figures]]:
+    return sorted(scores["corruptions"].items(), key=lambda entry: entry[1]["rPC"].get("AP", 0.0))
 
 
 def _classes(scores: Figures) -> tuple[Table, ...]:
@@ -58,7 +81,7 @@ def _shares(scores: Figures, family: str, name: str) -> tuple[Cell, Cell]:
 
 def _corruptions(scores: Figures) -> Table:
     """Worst first."""
-    corruptions = sorted(scores["corruptions"].items(), key=lambda entry: entry[1]["rPC"].get("AP", 0.0))
+    corruptions = _worst_first(scores)
     severities = sorted({severity for _, it in corruptions for severity in it["severity"]})
     rows = tuple(
         (

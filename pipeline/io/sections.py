@@ -1,7 +1,10 @@
 """Sections of the report: what evaluation found, from the figures that it left."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline.io import charts
 from pipeline.io.documents import Figures, Folder
-from pipeline.io.page import Cell, Picture, Section, Table, embedded, figure, number, text
+from pipeline.io.page import Cell, Chart, Picture, Section, Table, embedded, figure, number, text
 
 BENCHMARK_FIGURES = {
     "AP": "AP",
@@ -12,10 +15,11 @@ BENCHMARK_FIGURES = {
     "mean_iou": "Mean IoU",
     "false_alarms_per_frame": "False alarms per frame",
 }
-BENCHMARK_PICTURES = (  # file, caption, what a person who cannot see it is told
-    ("evaluate/figures/pr.png", "Precision over recall", "Precision over recall by class; AP50 is in the table"),
-    ("evaluate/figures/confusion.png", "Confusion at the operating point", "Matrix of actual by predicted classes"),
-    ("evaluate/figures/iou.png", "IoU of matched boxes", "Histogram of the IoU of matched boxes"),
+CURVES, IOUS = "evaluate/pr.csv", "evaluate/iou.csv"
+CONFUSION = (  # file, caption, what a person who cannot see it is told
+    "evaluate/figures/confusion.png",
+    "Confusion at the operating point",
+    "Matrix of actual by predicted classes",
 )
 ERRORS = {  # of TIDE -> what it is
     "classification": "on an object of another class",
@@ -27,17 +31,10 @@ ERRORS = {  # of TIDE -> what it is
     "false_positive": "every false alarm, left out",
     "false_negative": "every object not found, no longer asked for",
 }
-ERROR_PICTURES = (
-    (
-        "evaluate/figures/tide.png",
-        "What the errors cost, and how often they are made",
-        "Bars; the table has the figures",
-    ),
-    (
-        "evaluate/figures/false_alarms.png",
-        "Where in the picture false alarms are, by camera, over the frame with most of them",
-        "Maps of false alarms by camera",
-    ),
+ALARMS_PICTURE = (
+    "evaluate/figures/false_alarms.png",
+    "Where in the picture false alarms are, by camera, over the frame with most of them",
+    "Maps of false alarms by camera",
 )
 CALIBRATION_PICTURE = (
     "evaluate/figures/reliability.png",
@@ -71,10 +68,52 @@ def benchmark(metrics: Figures, operating: Figures, reports: Folder) -> Section:
         f"Measured on {figure(metrics['frames'])} frames of the benchmark split, which training never saw.",
         f"Thresholds were chosen on the validation split ({operating.origin}).",
     )
-    pictures = tuple(drawn(reports, "evaluate", *it) for it in BENCHMARK_PICTURES)
+    curves = reports.table(CURVES, "evaluate", ("recall", "precision", "class"))
+    bins = reports.table(IOUS, "evaluate", ("iou", "objects"))
+    pictures = (
+        _precision_recall(curves, metrics, reports.name(CURVES)),
+        drawn(reports, "evaluate", *CONFUSION),
+        _ious(bins, metrics.get("mean_iou"), reports.name(IOUS)),
+    )
     return Section(
         "benchmark", "Benchmark", "How good is it?", tuple(facts), notes, (table,), pictures, source=metrics.origin
     )
+
+
+def _precision_recall(rows: Iterable[Mapping[str, str]], metrics: Figures, origin: str) -> Chart:
+    """Precision over recall at IoU 0.5, with the operating point of each class."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        series.setdefault(row["class"], []).append((float(row["recall"]), float(row["precision"])))
+    of = {name: it for name, it in metrics["class"].items() if "recall" in it and "precision" in it and name in series}
+    points = {name: (it["recall"], it["precision"]) for name, it in of.items()}
+    told = "; ".join(f"{name}: AP50 {it['AP50']:.3f}" for name, it in of.items() if "AP50" in it)
+    return Chart(
+        "Precision over recall at IoU 0.5; the dots are the operating points",
+        f"Precision over recall by class. {told}",
+        f"{origin}, {metrics.origin}",
+        charts.lines(series, "recall", "precision", shares=True, marked=points),
+        tuple(series),
+    )
+
+
+def _ious(rows: Sequence[Mapping[str, str]], mean: float | None, origin: str) -> Chart:
+    """How well matched boxes fit."""
+    starts = [float(row["iou"]) for row in rows]
+    ends = [*starts[1:], 1.0]
+    bins = [(low, high, float(row["objects"])) for low, high, row in zip(starts, ends, rows, strict=True)]
+    told = "no box was matched" if mean is None else f"mean {mean:.3f}"
+    return Chart(
+        f"IoU of matched boxes at the operating point; {told}",
+        f"Histogram of the IoU of matched boxes: {told}",
+        origin,
+        charts.histogram(bins, "IoU with the annotated box", "Objects", mean=mean),
+        values=Table("Matched boxes by IoU", ("IoU from", "Objects"), tuple(_bin(row) for row in rows), origin),
+    )
+
+
+def _bin(row: Mapping[str, str]) -> tuple[Cell, Cell]:
+    return text(row["iou"]), number(int(row["objects"]))
 
 
 def operating_point(operating: Figures) -> Section:
@@ -126,13 +165,33 @@ def _rule(rule: Figures) -> str:
 
 def errors(metrics: Figures, reports: Folder) -> Section:
     """What goes wrong, what it costs, and where false alarms are."""
-    pictures = tuple(drawn(reports, "evaluate", *it) for it in ERROR_PICTURES)
+    pictures = (_costs(metrics["tide"]), drawn(reports, "evaluate", *ALARMS_PICTURE))
     tables = (_tide_table(metrics["tide"]), _cause_table(metrics["false_alarms_by_cause"]))
     notes = (
         "Costs are TIDE's dAP at IoU 0.5, over all scores: the AP50 to be gained by mending that error alone.",
         "Errors hide one another, so their costs do not add up.",
     )
     return Section("errors", "Errors", "What goes wrong, and what does it cost?", (), notes, tables, pictures)
+
+
+def _costs(tide: Figures) -> Chart:
+    """What each error costs; the table beside it has the figures."""
+    counts, gains = tide["count"], tide.get("dAP", {})
+    names = {name: name.replace("_", " ") for name in ERRORS}
+    rows = [
+        charts.Row(names[name], gains[name], note=f"{counts[name]} times" if name in counts else "all of them")
+        if name in gains
+        else charts.Row(names[name], note="not measured")
+        for name in ERRORS
+    ]
+    worst = max(counts, key=lambda name: gains.get(name, 0.0), default="")
+    told = f"{names.get(worst, worst)} costs most: {gains[worst]:.3f}" if worst in gains else "nothing was measured"
+    return Chart(
+        "What the errors cost, and how often they are made",
+        f"AP50 to be gained by mending each error; {told}",
+        tide.origin,
+        charts.bars(rows, "AP50 to be gained"),
+    )
 
 
 def calibration(metrics: Figures, operating: Figures, reports: Folder) -> Section:

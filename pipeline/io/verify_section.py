@@ -1,7 +1,8 @@
 """The report's section on what ships: how each artifact was verified, from the figures that the stage left."""
 
+from pipeline.io import charts
 from pipeline.io.documents import Figures
-from pipeline.io.page import Cell, Section, Table, figure, mark, number, text
+from pipeline.io.page import Cell, Chart, Section, Table, figure, mark, number, text
 
 GROUPS_SHOWN = 12
 
@@ -23,7 +24,27 @@ def verification(verified: Figures) -> Section:
     )
     question = "Is what ships still as good, for every group?"
     tables = (_verdicts(artifacts, verified.origin), *_groups(artifacts, verified))
-    return Section("verify", "What ships, verified", question, facts, notes, tables, source=verified.origin)
+    drawn = (_losses(artifacts, verified.origin),) if artifacts else ()
+    return Section("verify", "What ships, verified", question, facts, notes, tables, drawn, verified.origin)
+
+
+def _losses(artifacts: Figures, origin: str) -> Chart:
+    """AP points that each artifact loses, with their intervals."""
+    rows = [_loss(name, it) for name, it in artifacts.items()]
+    told = "; ".join(f"{row.label} {row.value:+.2f}" for row in rows if row.value is not None) or "none was measured"
+    return Chart(
+        "AP points lost against the trained model, with their 95 % interval",
+        f"AP points lost by each artifact: {told}",
+        origin,
+        charts.dots(rows, "AP points lost", shares=False),
+    )
+
+
+def _loss(name: str, it: Figures) -> charts.Row:
+    if it.get("drop_AP") is None:
+        return charts.Row(name, note=it["not_assessed"] or "not measured")
+    low, high = (None if it.get(key) is None else 100 * it[key] for key in ("drop_AP_low", "drop_AP_high"))
+    return charts.Row(name, 100 * it["drop_AP"], low, high, it["precision"])
 
 
 def _verdicts(artifacts: Figures, origin: str) -> Table:
