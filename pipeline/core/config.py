@@ -1,10 +1,14 @@
-"""params.yaml to frozen, strict models: all errors at once, by dotted key, with the offending value."""
+"""params.yaml to frozen, strict models: all errors at once, by dotted key, with the offending value.
+
+Other files that people write, as site.yaml, are read with the same models and so get the same messages.
+"""
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,10 +17,12 @@ from pydantic_core import ErrorDetails
 from pipeline.core.errors import ConfigError
 
 PARAMS = Path("params.yaml")
+LONGEST = 200  # characters of a bad value that are shown
+URL = re.compile(r"(\w+://)[^\s'\"]+")  # may hold a password
 
 
 class Params(BaseModel):
-    """One section of params.yaml. Unknown keys and wrong types are errors."""
+    """One section of params.yaml, or a part of one. Unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -40,11 +46,17 @@ class Params(BaseModel):
 
     @classmethod
     def problems(cls, section: str, values: object) -> list[str]:
-        """What is wrong with the section, a line a value, by dotted key; nothing where it is good."""
+        """What is wrong with the section, a line a value, by dotted key; nothing where it is good.
+
+        The section "" is a whole file: its keys stand for themselves.
+        """
         try:
-            cls.model_validate_json(_json(values))
+            return cls.model_validate_json(_json(values)).misfits()
         except ValidationError as error:
             return [_explain(section, e, cls) for e in error.errors()]
+
+    def misfits(self) -> list[str]:
+        """What does not fit together though each value is good, a line each; for a model that has such rules."""
         return []
 
 
@@ -72,25 +84,90 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     return values
 
 
+def parse_yaml(data: bytes, origin: str) -> dict[str, Any]:
+    """Plain mappings from a YAML file that people write, with keys as they stand there (`on` is "on", not true).
+
+    Raises:
+        ConfigError: it is no YAML, no mapping, names a key twice, or holds an alias; aliases can blow up a small file.
+    """
+    try:
+        values = yaml.load(data, _PlainLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{origin} is not YAML that can be read: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{origin} holds no keys")
+    return values
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Mappings, lists and plain values, nothing else."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(
+                problem="an alias is not allowed; write the value out", problem_mark=self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        values: dict[Hashable, Any] = {}
+        for key, value in node.value:
+            name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
+            if not name or name in values:
+                problem = f"the key {name!r} stands here twice" if name else "a key must be a word"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            values[name] = self.construct_object(value, deep=deep)  # type: ignore[no-untyped-call]
+        return values
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like this one; "" where none is.
+
+    >>> nearest("persn", ["person", "vehicle"])
+    'person'
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
+def shown(value: object) -> str:
+    """A bad value as it may be shown: not too long, and without what an address may hold.
+
+    >>> shown("rtsp://admin:secret@10.0.0.7/stream")
+    "'rtsp://...'"
+    """
+    text = URL.sub(r"\1...", repr(value))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
 def _explain(section: str, error: ErrorDetails, model: type[BaseModel]) -> str:
-    keys = [section, *map(str, error["loc"])]
+    keys = [*([section] if section else []), *map(str, error["loc"])]
     dotted = ".".join(keys)
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(keys[-1], _fields(model, error["loc"][:-1]), n=1)
-        hint = f"; did you mean {'.'.join([*keys[:-1], close[0]])}?" if close else ""
+        close = nearest(keys[-1], _fields(model, error["loc"][:-1]))
+        hint = f"; did you mean {'.'.join([*keys[:-1], close])}?" if close else ""
         return f"{dotted}: no such key{hint}"
     if error["type"] == "missing":
         return f"{dotted}: missing"
     message = error["msg"].replace("Input should be", "must be").replace("greater than or equal to", "at least")
     message = message.replace("less than or equal to", "at most").removeprefix("Value error, ")
-    return f"{dotted}: {message}, got {error['input']!r}"
+    message = re.sub(r"^(Tuple|String|List|Dictionary) should have", "must have", message)
+    return f"{dotted}: {message.replace(' after validation', '')}, got {shown(error['input'])}"
 
 
 def _fields(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
+    """The keys that the model knows at a place in it, below its lists and mappings too."""
+    inner: Any = model
     for key in loc:
-        field = model.model_fields.get(str(key))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
+        inner = _below(inner, str(key))
+    return [it.alias or name for name, it in inner.model_fields.items()] if _is_model(inner) else []
+
+
+def _below(kind: Any, key: str) -> Any:
+    """What stands under a key: a model's field, or what a list or a mapping holds."""
+    if not _is_model(kind):
+        return next((it for it in reversed(get_args(kind)) if _is_model(it) or get_args(it)), None)
+    return next((it.annotation for name, it in kind.model_fields.items() if key in {name, it.alias}), None)
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from pipeline.core.config import Params, bad_values, read_params
+from pipeline.core.config import LONGEST, Params, bad_values, parse_yaml, read_params, shown
 from pipeline.core.errors import ConfigError
 
 
@@ -15,6 +15,7 @@ class Train(Params):
     epochs: int = Field(ge=1, le=100)
     classes: tuple[str, ...] = ()
     optimizer: Optimizer = Optimizer(lr=0.1)
+    others: dict[str, tuple[Optimizer, ...]] = Field(default_factory=dict)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,11 @@ class Train(Params):
             {"epochs": 3, "optimizer": {"lr": 0.1, "l": 1}},
             "train.optimizer.l: no such key; did you mean train.optimizer.lr?",
             id="misspelt below",
+        ),
+        pytest.param(
+            {"epochs": 3, "others": {"b": [{"lr": 1}, {"lr": 1, "l": 1}]}},
+            "train.others.b.1.l: no such key; did you mean train.others.b.1.lr?",
+            id="misspelt in a list in a mapping",
         ),
         pytest.param(
             {"epochs": 3, "optimizer": {"lr": float("nan")}},
@@ -106,3 +112,52 @@ def test_a_file_without_sections_is_an_error(tmp_path: Path, content: bytes | No
 
 def test_one_error_for_many_lines() -> None:
     assert str(bad_values("p.yaml", ["a: missing", "b: missing"])) == "p.yaml: 2 bad values\n  a: missing\n  b: missing"
+
+
+class Range(Params):
+    low: int
+    high: int
+
+    def misfits(self) -> list[str]:
+        return [] if self.low <= self.high else ["low: is above high"]
+
+
+def test_what_does_not_fit_together_is_told_where_each_value_is_good() -> None:
+    assert Range.problems("", {"low": 1, "high": 2}) == []
+    assert Range.problems("", {"low": 3, "high": 2}) == ["low: is above high"]
+    assert Range.problems("", {"low": 3, "high": "2"}) == ["high: must be a valid integer, got '2'"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        pytest.param("a", "'a'", id="short"),
+        pytest.param("x" * 500, "'" + "x" * (LONGEST - 1) + "...", id="long"),
+        pytest.param({"u": "http://a:b@c/d e"}, "{'u': 'http://... e'}", id="address"),
+    ],
+)
+def test_a_bad_value_is_shown_short_and_without_addresses(value: object, told: str) -> None:
+    assert shown(value) == told
+
+
+def test_keys_of_yaml_are_words() -> None:
+    assert parse_yaml(b"on: yes\n1: {007: 1.5}\nlist: [1, a]", "f") == {
+        "on": True,
+        "1": {"007": 1.5},
+        "list": [1, "a"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param(b"a: 1\nb: 2\na: 3", "the key 'a' stands here twice", id="twice"),
+        pytest.param(b"x: {a: 1, a: 3}", "the key 'a' stands here twice", id="twice below"),
+        pytest.param(b"a: &x 1\nb: *x", "an alias is not allowed", id="alias"),
+        pytest.param(b"5", "holds no keys", id="no mapping"),
+        pytest.param(b"a: 2020-13-45", "is not YAML that can be read", id="no such day"),
+    ],
+)
+def test_what_parse_yaml_refuses(content: bytes, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_yaml(content, "site.yaml")
