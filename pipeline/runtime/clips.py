@@ -12,7 +12,6 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from av.container import Flags as ContainerFlags
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
@@ -23,7 +22,8 @@ TICKS = 90_000  # a second; the clock of MPEG, in which the usual frame rates ar
 # other bytes from run to run.
 H264 = {"preset": "veryfast", "crf": "23", "profile": "high", "x264-params": "mbtree=0"}
 BT709, MPEG_RANGE = 1, 1  # code points of ITU-T H.273; players take an untagged clip for either of two colour spaces
-FAST_START = {"movflags": "faststart"}  # the index in front: a browser plays before it has all
+# The index in front, so that a browser plays before it has all; no version of the writer in the header.
+MP4 = {"movflags": "faststart", "fflags": "+bitexact"}
 
 Image = NDArray[np.uint8]
 
@@ -62,8 +62,7 @@ def write_timed_clip(path: Path, frames: Iterable[tuple[float, Image]], fps: flo
     first = next(rest, None)
     if first is None:
         raise DataError(f"{path}: a clip needs at least one picture")
-    with whole(path) as temporary, av.open(str(temporary), "w", format="mp4", options=FAST_START) as container:
-        container.flags |= ContainerFlags.bitexact.value  # no version of the writer in the header
+    with whole(path) as temporary, av.open(str(temporary), "w", format="mp4", options=MP4) as container:
         stream = _stream(container, _checked(first[1], path), fps)
         for frame in _timed(itertools.chain([first], rest), stream, path, fps):
             container.mux(stream.encode(frame))
@@ -86,7 +85,10 @@ def to_jpeg(picture: Image, quality: int = 90) -> bytes:
 
 def from_jpeg(data: bytes) -> Image:
     """The picture (H, W, 3) of uint8 RGB of JPEG bytes that `to_jpeg` made."""
-    return np.ascontiguousarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise DataError(f"{len(data)} bytes are no JPEG")
+    return np.ascontiguousarray(picture[..., ::-1], np.uint8)
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """What a source of video gives: frames that are converted only when asked for, and the gaps between them."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
@@ -18,6 +21,7 @@ PLANAR = frozenset(
     {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv440p", "yuvj440p", "yuv444p", "yuvj444p", "yuv411p", "yuvj411p"}
     | {"yuv410p", "nv12", "nv16", "nv21", "nv24", "gray"}
 )
+CONVERTING = threading.Lock()  # PyAV changes a frame's tags for a moment: two threads must not convert one at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,9 +108,17 @@ class Ticks:
 
 def _converted(picture: av.VideoFrame, name: str) -> NDArray[np.uint8]:
     try:
-        return np.asarray(picture.to_ndarray(format=name), np.uint8)
+        with CONVERTING:
+            kind = picture.width, picture.height, picture.format.name, name
+            return np.asarray(_reformatter(*kind).reformat(picture, format=name, threads=1).to_ndarray(), np.uint8)
     except (av.FFmpegError, ValueError) as error:
         raise DataError(f"broken video: a frame of format {picture.format.name} cannot be converted: {error}") from None
+
+
+@lru_cache(maxsize=16)
+def _reformatter(*_: int | str) -> VideoReformatter:
+    """One for all frames of a kind; a frame's own would start threads for every picture, in three times the time."""
+    return VideoReformatter()
 
 
 def _plane(picture: av.VideoFrame) -> NDArray[np.uint8]:

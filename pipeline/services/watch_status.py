@@ -1,9 +1,12 @@
 """How the cameras do, at the terminal: a line each that is redrawn, or plain lines now and then where no one looks."""
 
+import logging
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -51,6 +54,8 @@ class StatusLines:
     """The lines at the terminal; troubles of cameras and sinks are said once each, on stderr."""
 
     outlets: Sequence[Outlet] = ()
+    notes: Mapping[str, Callable[[], str]] = field(default_factory=dict)  # what else has a line, by name
+    heard: deque[str] = field(default_factory=deque)  # what others have to say, in between
     out: TextIO = field(default_factory=lambda: sys.stdout)
     _before: dict[str, CameraStatus] = field(default_factory=dict)
     _drawn: int = 0  # lines on the screen that the next ones replace
@@ -65,6 +70,7 @@ class StatusLines:
             return
         seconds = max(now - self._at, 1e-3)
         lines = [line(it, self._before.get(it.camera), seconds) for it in status]
+        lines += [f"{name}: {told()}" for name, told in self.notes.items()]
         if live:
             width = shutil.get_terminal_size().columns - 1
             lines = [it[:width] for it in lines]  # a line that wraps would be two to go back over
@@ -90,7 +96,26 @@ class StatusLines:
         changed = [name for name, told in now.items() if told != self._told.get(name, "")]
         lines = [f"{name}: {now[name] or 'well again'}" for name in changed]
         self._told = now
-        return lines
+        return lines + [self.heard.popleft() for _ in range(len(self.heard))]
+
+
+@contextmanager
+def warnings() -> Iterator[deque[str]]:
+    """What the project's loggers say meanwhile, for the lines to show; on its own it would tear them."""
+    heard: deque[str] = deque(maxlen=100)
+
+    class Hears(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    logger, handler = logging.getLogger("pipeline"), Hears(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(handler)
+    for it in heard:
+        print(f"  {it}", file=sys.stderr, flush=True)
 
 
 def balance(status: Sequence[CameraStatus], outlets: Sequence[OutletStatus]) -> list[str]:

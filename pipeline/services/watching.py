@@ -4,8 +4,8 @@ import argparse
 import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePath
 from types import FrameType
@@ -16,6 +16,12 @@ from pipeline.core.stage import summary
 from pipeline.runtime.bundle import unpacked
 from pipeline.runtime.cameras import Camera, CameraStatus, Watch
 from pipeline.runtime.frames import OnGap, Source
+from pipeline.runtime.metadata import scene as metadata
+from pipeline.runtime.metadata.jsonl import JsonLines
+from pipeline.runtime.metadata.mqtt import Broker, Mqtt
+from pipeline.runtime.metadata.onvif import OnvifXml
+from pipeline.runtime.metadata.scene import Clock
+from pipeline.runtime.metadata.sink import MetadataSink, Output
 from pipeline.runtime.motion import MotionParams
 from pipeline.runtime.outlets import Outlet
 from pipeline.runtime.rtsp import public
@@ -24,7 +30,7 @@ from pipeline.runtime.site import Site, read_site
 from pipeline.runtime.sources import open_source
 from pipeline.runtime.watching import CameraPipeline, Detector, detector_of
 from pipeline.services.arguments import count
-from pipeline.services.watch_status import StatusLines, balance
+from pipeline.services.watch_status import StatusLines, balance, warnings
 from pipeline.services.watch_view import Scene, View
 
 MODEL = Path("models/export/cpu")
@@ -39,7 +45,7 @@ def watch_command(args: argparse.Namespace) -> None:
     picture. A source that breaks ends with a message, and the others go on.
 
     Examples:
-      sightline watch rtsp://192.0.2.7/main --model bundle.zip --site site.yaml --jsonl events.jsonl
+      sightline watch rtsp://192.0.2.7/main --model bundle.zip --site site.yaml --jsonl metadata
       sightline watch --site site.yaml --mqtt mqtts://broker.example/site --evidence evidence
       sightline watch data/demo/clips/lobby.mp4 data/demo/clips/lot_a.mp4 --loop --web 8080
     """
@@ -112,20 +118,42 @@ def _watched(
         )
         for name, text in sources.items()
     ]
-    outlets = list(_outlets(list(sources), site, detector, args))
-    with stopping(args.duration) as stop:
-        lines = StatusLines(outlets)
+    with ExitStack() as stack, stopping(args.duration) as stop:
+        notes: dict[str, Callable[[], str]] = {}
+        outlets = list(_outlets(list(sources), site, detector, args, notes))
+        lines = StatusLines(outlets, notes, stack.enter_context(warnings()))
         status = Watch(cameras, outlets).run(stop, lines.show)
-    print("".join(f"  {it}\n" for it in balance(status, [it.status() for it in outlets])), end="")
+    ends = balance(status, [it.status() for it in outlets])
+    print("".join(f"  {it}\n" for it in [*ends, *(f"{name}: {told()}" for name, told in notes.items())]), end="")
     return status
 
 
-def _outlets(cameras: Sequence[str], site: Site, detector: Detector, args: argparse.Namespace) -> Iterator[Outlet]:
+def _outlets(
+    cameras: Sequence[str],
+    site: Site,
+    detector: Detector,
+    args: argparse.Namespace,
+    notes: dict[str, Callable[[], str]],
+) -> Iterator[Outlet]:
+    """Where observations go, each apart from the others; `notes` take what an outlet has to say of itself."""
+    clock = Clock()  # one for all: the same moment has the same time everywhere
+    if args.jsonl:
+        yield _metadata("jsonl", JsonLines(args.jsonl), detector, clock)
+    if args.onvif:
+        yield _metadata("onvif", OnvifXml(args.onvif), detector, clock)
+    if args.mqtt:
+        broker = Mqtt(Broker.of(args.mqtt))
+        notes["mqtt"] = lambda: broker.status
+        yield _metadata("mqtt", broker, detector, clock)
     if args.web is not None:
-        blurred = frozenset() if args.show_people else frozenset(detector.classes)
+        blurred = frozenset() if args.show_people else frozenset({"person"})
         view = View(args.web, {name: Scene(site.camera(name), detector.classes, blurred) for name in cameras})
         print(f"  view: {view.address}", flush=True)
         yield Outlet("view", view, pictures=True)
+
+
+def _metadata(name: str, output: Output, detector: Detector, clock: Clock) -> Outlet:
+    return Outlet(name, MetadataSink(metadata.Scene(detector.classes, clock), [output]))
 
 
 @contextmanager
@@ -158,7 +186,7 @@ def watch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--artifact", default="", metavar="NAME", help="of the contract's; default: its default")
     parser.add_argument("--threads", type=count, default=0, metavar="N", help="default: one a core")
     parser.add_argument("--site", type=Path, metavar="FILE", help="zones, lines and rules (default: all, everywhere)")
-    parser.add_argument("--jsonl", type=Path, metavar="FILE", help="metadata as JSON lines")
+    parser.add_argument("--jsonl", type=Path, metavar="FOLDER", help="metadata as JSON lines")
     parser.add_argument("--onvif", type=Path, metavar="FOLDER", help="metadata as ONVIF Profile M scenes and events")
     parser.add_argument("--mqtt", metavar="URL", help="metadata to a broker, mqtt:// or mqtts://")
     parser.add_argument("--evidence", type=Path, metavar="FOLDER", help="a clip of each alarm, people blurred")

@@ -1,4 +1,5 @@
 import io
+import logging
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from pipeline.runtime.cameras import CameraStatus
 from pipeline.runtime.outlets import Outlet, OutletStatus
 from pipeline.runtime.watching import PARTS, Observation
 from pipeline.services import watch_status
-from pipeline.services.watch_status import StatusLines, balance, line
+from pipeline.services.watch_status import StatusLines, balance, line, warnings
 from tests.watching import SIZE, Collected
 
 START = CameraStatus("door", 0, 0, 0, 0, 0, 0, 0.0, (), "", dict.fromkeys(PARTS, 0.0), ended=False, problem="")
@@ -103,3 +104,20 @@ def test_the_balance_leaves_nothing_lost_unsaid() -> None:
         "door: 25 frames, 10 detections, 3 dropped, 2 gaps of 31.5 s; decode 1.0 s, motion 0.2 s - breaks off",
         "mqtt: 20 observations taken, 4 lost, 1 failed - no broker",
     ]
+
+
+def test_what_others_have_to_say_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_status, "PLAIN_EVERY_S", 0.0)
+    out = io.StringIO()
+    StatusLines(notes={"mqtt": lambda: "broker is away"}, out=out).show([LATER])
+    assert out.getvalue().splitlines()[1] == "mqtt: broker is away"
+
+
+def test_warnings_of_ours_are_said_between_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings() as heard:
+        lines = StatusLines(heard=heard, out=io.StringIO())
+        logging.getLogger("pipeline.anything").warning("%s is away", "the broker")
+        lines.show([LATER])
+        assert capsys.readouterr().err == "  the broker is away\n"
+        logging.getLogger("pipeline.anything").warning("too late for the lines")
+    assert capsys.readouterr().err == "  too late for the lines\n"
