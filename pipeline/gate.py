@@ -1,7 +1,7 @@
 """May this iteration be promoted?
 
 Reads the figures, groups and gaps of evaluate, the parity of the exported model with the trained one, what verify says
-of each artifact and, where there is one, the report of robustness. Writes the verdict to --out, with a line for every
+of each artifact, what the field test gave and, where there is one, the report of robustness. Writes the verdict to --out, with a line for every
 limit of section `gate` and for every artifact: what was asked and measured, how sure that is, what it rests on, and the
 file that says so. A refusal is a result, not a failure: the stage ends well either way. Whether it is worse than the
 champion is for `register` to say, which knows that one.
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.core.comparisons import ALPHA
+from pipeline.core.field_figures import shortage
 from pipeline.core.groups import ASSESSABLE
 from pipeline.core.metrics import flatten
 from pipeline.core.params import Bounds, Floor, GapParams, GateParams, Limit
@@ -35,10 +36,11 @@ class Reports:
     comparisons: Figures
     parity: Figures
     verified: Figures
+    fieldtest: Figures
     robustness: Figures | None  # None: it was not run
 
 
-def read_reports(evaluation: Folder, robustness: Folder, export: Folder, verify: Folder) -> Reports:
+def read_reports(evaluation: Folder, robustness: Folder, export: Folder, verify: Folder, fieldtest: Folder) -> Reports:
     """Read them all. Raises DataError where one is broken, or one that every iteration has is missing."""
     return Reports(
         metrics=evaluation.figures("metrics.json", "evaluate"),
@@ -46,6 +48,7 @@ def read_reports(evaluation: Folder, robustness: Folder, export: Folder, verify:
         comparisons=evaluation.figures("comparisons.json", "evaluate"),
         parity=export.figures("parity.json", "export"),
         verified=verify.figures("verify.json", "verify"),
+        fieldtest=fieldtest.figures("fieldtest.json", "fieldtest"),
         robustness=robustness.figures(ROBUSTNESS, "robustness") if robustness.holds(ROBUSTNESS) else None,
     )
 
@@ -59,6 +62,7 @@ def verdict(reports: Reports, p: GateParams) -> Verdict:
         *(line for floor in p.floors for line in floor_lines(floor, reports.groups)),
         *(gap_line(attribute, p.gaps, reports.comparisons) for attribute in p.gaps.of),
         *(robustness_line(limit, reports.robustness) for limit in p.robustness),
+        *(fieldtest_line(limit, reports.fieldtest) for limit in p.fieldtest),
     ]
     return conclude(lines, strict=p.strict)
 
@@ -125,6 +129,25 @@ def robustness_line(limit: Limit, robustness: Figures | None) -> Line:
     if robustness is None:
         return judge(name, limit, Measured(None, ROBUSTNESS, thin="robustness was not measured"))
     return judge(name, limit, _figure_of(limit.metric, robustness))
+
+
+def fieldtest_line(limit: Limit, fieldtest: Figures) -> Line:
+    """A limit on a figure of fieldtest.json, by its exact interval; too few hours or events are not assessed."""
+    scope, _, name = limit.metric.rpartition(".")
+    part = _part(fieldtest, scope)
+    if part is None or not part["hours"]:
+        why = "no held-out footage of it was tried"
+        return judge(f"fieldtest.{limit.metric}", limit, Measured(None, fieldtest.origin, thin=why))
+    counts = f"{part['events']} events in {part['hours'] * 60:.3g} minutes"
+    thin = shortage(name, limit, part)
+    found = Measured(_number(part.get(name)), fieldtest.origin, _interval(part, name), counts, thin)
+    return judge(f"fieldtest.{limit.metric}", limit, found)
+
+
+def _part(fieldtest: Figures, scope: str) -> Mapping[str, Any] | None:
+    """The whole trial, or a part of it as `camera.lobby`."""
+    kind, _, value = scope.partition(".")
+    return fieldtest.get(kind, {}).get(value) if scope else fieldtest
 
 
 def _figure_of(metric: str, report: Figures) -> Measured:
@@ -227,9 +250,10 @@ def told(it: Verdict) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage."""
-    args = stage_arguments(__doc__, "evaluation", "robustness", "export", "verify", "out").parse_args(argv)
+    names = ("evaluation", "robustness", "export", "verify", "fieldtest")
+    args = stage_arguments(__doc__, *names, "out").parse_args(argv)
     p = GateParams.load("gate")
-    folders = (Folder(path) for path in (args.evaluation, args.robustness, args.export, args.verify))
+    folders = (Folder(getattr(args, name)) for name in names)
     reports = read_reports(*folders)
     it = verdict(reports, p)
     write_json(args.out, it.model_dump(mode="json"))

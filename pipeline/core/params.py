@@ -356,6 +356,31 @@ class VerifyParams(Params):
         return self
 
 
+class FieldtestParams(Params):
+    """Section `fieldtest`: how held-out footage is tried, and how the trial is scored."""
+
+    path: str = Field(min_length=1)  # a folder with clips/, events/ and perhaps tracks/ and site.yaml
+    target: str = Field(min_length=1)  # of export; its default artifact runs
+    detect_fps: float = Field(gt=0, le=60)  # looks of the detector a second, at most, while something moves
+    floor_fps: float = Field(gt=0, le=60)  # and at least, whatever moves
+    reference_s: float = Field(
+        ge=0, le=3600
+    )  # footage before a stretch: teaches the motion gate, and is what health and drift are held against
+    tolerance_s: float = Field(ge=0, le=60)  # an alarm this long before or after an event still belongs to it
+    min_event_s: float = Field(ge=0, le=60)  # shorter events count neither way
+    score_floor: float = Field(ge=0, le=1)  # scores from here on are kept, for the curve
+    curve: tuple[Fraction, ...] = Field(min_length=1)  # operating thresholds at which the trial is repeated
+    margin_s: float = Field(ge=0, le=60)  # of a clip before and after its event
+    max_clip_s: float = Field(gt=0, le=600)
+    cases: int = Field(ge=0, le=1000)  # events that get a clip: missed ones and false alarms in turn
+
+    @model_validator(mode="after")
+    def _looks_more_where_something_moves(self) -> Self:
+        if self.floor_fps > self.detect_fps:
+            raise ValueError("floor_fps must not be above detect_fps")
+        return self
+
+
 class Bounds(Params):
     """What is asked of a figure: at least `min`, at most `max`, or both."""
 
@@ -397,6 +422,7 @@ class GateParams(Params):
     floors: tuple[Floor, ...]
     gaps: GapParams
     robustness: tuple[Limit, ...]  # on robustness.json
+    fieldtest: tuple[Limit, ...]  # on fieldtest.json, by the bound of the figure's interval
     max_regression: float = Field(ge=0)  # AP that may be lost against the champion, by the bound of its interval
 
 
@@ -452,6 +478,7 @@ SECTIONS: dict[str, type[Params]] = {
     "robustness": RobustnessParams,
     "export": ExportParams,
     "verify": VerifyParams,
+    "fieldtest": FieldtestParams,
     "gate": GateParams,
     "register": RegisterParams,
     "select": SelectParams,

@@ -57,7 +57,8 @@ class Watch:
     def __init__(self, cameras: Sequence[Camera], outlets: Sequence[Outlet] = ()) -> None:
         self._changed = threading.Condition()
         self._stations = {
-            it.pipeline.camera: _Station(it.pipeline, Lane(it.pipeline.camera, it.open, self._changed)) for it in cameras
+            it.pipeline.camera: _Station(it.pipeline, Lane(it.pipeline.camera, it.open, self._changed))
+            for it in cameras
         }
         self._lanes = [it.lane for it in self._stations.values()]
         self._outlets = list(outlets)

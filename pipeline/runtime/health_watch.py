@@ -30,6 +30,11 @@ class HealthWatch:
         self._due = due
 
     @property
+    def judges(self) -> bool:
+        """Whether it has seen enough to judge by."""
+        return self._monitor is not None
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """What is wrong at present."""
         current = self._monitor.current if self._monitor else None

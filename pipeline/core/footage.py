@@ -1,0 +1,48 @@
+"""Which stretches of footage no training has seen."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from pipeline.core.types import Frame, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a clip, in seconds from the clip's first frame."""
+
+    clip: str
+    camera: str
+    start_s: float
+    end_s: float  # infinite where it goes on to the clip's end
+
+
+def held_out(clip: str, frames: Sequence[Frame], splits: Mapping[str, Split]) -> list[Stretch]:
+    """The stretches of a clip that may be a field test.
+
+    Labelled frames say to which split the moments around them belong. A stretch goes from the first to the last of a
+    run of benchmark frames, or to the clip's begin or end where no other labelled frame lies before or behind. What was
+    never ingested, or never labelled, was never trained on.
+
+    Args:
+        clip: its name; of a clip that was not ingested, the camera's too.
+        frames: what was ingested of it, unusable ones left out.
+        splits: of the labelled frames, by frame id.
+
+    >>> held_out("gate", [], {})
+    [Stretch(clip='gate', camera='gate', start_s=0.0, end_s=inf)]
+    """
+    camera = frames[0].camera if frames else clip
+    known = sorted((f.timestamp_s or 0.0, splits[f.frame_id]) for f in frames if f.frame_id in splits)
+    if not known:
+        return [Stretch(clip, camera, 0.0, math.inf)]
+    first, last = known[0], known[-1]
+    found = []
+    for split, some in groupby(known, key=lambda it: it[1]):
+        run = list(some)
+        if split is Split.BENCHMARK:
+            start = 0.0 if run[0] is first else run[0][0]
+            end = math.inf if run[-1] is last else run[-1][0]
+            found.append(Stretch(clip, camera, start, end))
+    return found
