@@ -21,6 +21,7 @@ COLOURS = 6  # --c1 ... of the style sheet; further series begin again
 DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [4, 5], [1, 3])  # a second sign beside the colour
 WIDTH, HEIGHT, STEP = 310, 180, 22  # px of the plot, and of one row: readable at the 390 px of a phone
 ROWS_WIDTH, LABEL = 200, 150
+SCALE = 1.15  # of the drawing where the page has the room
 FEW = 15  # points of a line that are drawn as dots; more are seen under the pointer
 MOST = 300  # points of a chart that tell their figures: each takes some 150 bytes
 INK, SOFT, LINE = "var(--ink)", "var(--soft)", "var(--line)"
@@ -30,9 +31,19 @@ CONFIG = {
     "view": {"stroke": None},
     "text": {"fontSize": 12},
     "axis": {
-        **{"labelColor": SOFT, "titleColor": INK, "gridColor": LINE, "domainColor": SOFT, "tickColor": SOFT},
-        **{"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8, "tickSize": 4},
-        **{"aria": False, "labelFlush": False, "labelOverlap": "greedy"},
+        "labelColor": SOFT,
+        "titleColor": INK,
+        "gridColor": LINE,
+        "domainColor": SOFT,
+        "tickColor": SOFT,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 8,
+        "tickSize": 4,
+        "aria": False,
+        "labelFlush": False,
+        "labelOverlap": "greedy",
     },
 }
 SILENT = {  # attributes that say nothing here: the picture as a whole has its words
@@ -92,7 +103,7 @@ def lines(
     dash = {"field": "series", "scale": _by_series(series, DASHES), "legend": None}
     tip = {"description": {"field": "tip"}}
     dot = {"type": "point", "filled": True, "shape": "circle"}
-    limits: dict[str, Any] = {"domain": [0, 1]} if shares else {"zero": False}
+    limits = {"domain": [0, 1]} if shares else {}
     colour = {"field": "series", "type": "nominal", "legend": None}
     return _draw(
         {
@@ -100,8 +111,8 @@ def lines(
             "height": HEIGHT,
             "data": {"values": rows},
             "encoding": {
-                "x": _axis("x", x, {"zero": False} | limits, {"tickMinStep": 1, "format": "d"} if whole else {}),
-                "y": _axis("y", y, {"zero": True} | limits),
+                "x": _axis("x", x, {"zero": False, **limits}, {"tickMinStep": 1, "format": "d"} if whole else {}),
+                "y": _axis("y", y, {"zero": True, **limits}),
                 "color": colour | {"scale": _by_series(series, [f"var(--c{i})" for i in range(1, COLOURS + 1)])},
             },
             "layer": [
@@ -131,7 +142,12 @@ def bars(rows: Sequence[Row], x: str, *, asked: float | None = None, shares: boo
     """Rows of bars from 0, as `dots`; over a bar, the figures it is the mean of, the mildest palest."""
     bar = {"mark": {"type": "bar", "height": 12, "color": FIRST}, "encoding": _tip()}
     parts = [
-        {"i": i, "value": value, "tip": f"{row.label}, {name}: {_short(value)}", "strength": 0.4 + 0.6 * n / len(row.parts)}
+        {
+            "i": i,
+            "value": value,
+            "tip": f"{row.label}, {name}: {_short(value)}",
+            "strength": 0.4 + 0.6 * n / len(row.parts),
+        }
         for i, row in enumerate(rows)
         for n, (name, value) in enumerate(row.parts, start=1)
     ]
@@ -161,7 +177,7 @@ def histogram(bins: Sequence[tuple[float, float, float]], x: str, y: str, *, mea
     column = {
         "mark": {"type": "bar", "color": FIRST, "binSpacing": 1},
         "encoding": {
-            "x": _axis("low", x, {"domain": ends, "zero": False}) | {"bin": "binned"},
+            "x": _axis("low", x, {"domain": ends, "zero": False}, {"tickCount": 5}) | {"bin": "binned"},
             "x2": {"field": "high"},
             "y": _axis("y", y, {"zero": True}, {"tickMinStep": 1}),
             "description": {"field": "tip"},
@@ -179,8 +195,11 @@ def scatter(points: Sequence[tuple[str, float, float]], x: str, y: str) -> Marku
         x: title of the axis.
         y: title of the axis.
     """
-    rows = [{"x": a, "y": b, "label": label, "tip": f"{label}: {y} {_short(b)} at {x} {_short(a)}"} for label, a, b in points]
-    xs, ys = ([it[i] for it in points] for i in (1, 2))
+    rows = [
+        {"x": a, "y": b, "label": label, "tip": f"{label}: {y} {_short(b)} at {x} {_short(a)}"}
+        for label, a, b in points
+    ]
+    xs, ys = [a for _, a, _ in points], [b for _, _, b in points]
     low, high = min(xs) / 1.6, max(xs) * 1.6
     steps = [step * 10.0**power for power in range(floor(log10(low)), floor(log10(high)) + 1) for step in (1, 2, 5)]
     slack = 0.2 * (max(ys) - min(ys)) or 0.1
@@ -299,6 +318,8 @@ def slim(svg: str) -> str:
         tip = {"data-tip": kept.pop("aria-label")} if "aria-label" in kept else {}
         element.attrib = {key: value for key, value in kept.items() if PLAIN.get(key) != value} | tip
     _prune(root)
+    root.set("width", f"{float(root.attrib['width']) * SCALE:.0f}")
+    root.attrib.pop("height")  # the style sheet keeps the shape, as the page may be narrower
     return ET.tostring(root, encoding="unicode")
 
 

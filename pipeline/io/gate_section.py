@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from pipeline.io import charts
 from pipeline.io.documents import Figures
-from pipeline.io.page import Cell, Section, Table, figure, mark, number, text
+from pipeline.io.page import Cell, Chart, Section, Table, figure, mark, number, text
 
 REFUSE, HOLDS, NOT_ASSESSED, WITHHELD = "refuse", "holds", "not assessed", "withheld"
 THIS = "this one"
@@ -110,7 +111,23 @@ def ledger(figures: Figures) -> Section:
     )
     table = Table("Iterations", header, cells, figures.origin)
     question = "What did each round cost, and what did it buy?"
-    return Section("iterations", "Iterations", question, (), (bought_note, clock), (table,))
+    return Section(
+        "iterations", "Iterations", question, (), (bought_note, clock), (table,), _rounds(rows, figures.origin)
+    )
+
+
+def _rounds(rows: Sequence[Figures], origin: str) -> tuple[Chart, ...]:
+    """AP by iteration, a line a benchmark; none where no benchmark measured two."""
+    of: dict[str, list[tuple[float, float]]] = {}
+    for it in rows:
+        if it["AP"] is not None:
+            of.setdefault(it["benchmark"][:6], []).append((it["version"], it["AP"]))
+    series = {f"benchmark {name}": points for name, points in of.items()}
+    if not any(len(points) > 1 for points in series.values()):
+        return ()
+    told = "; ".join(f"{name}: " + ", ".join(f"{ap:.3f}" for _, ap in points) for name, points in series.items())
+    drawn = charts.lines(series, "version", "AP", whole=True)
+    return (Chart("AP by iteration, a line a benchmark", f"AP by iteration. {told}", origin, drawn, tuple(series)),)
 
 
 def _row(it: Figures, before: Figures | None, *, last: bool) -> tuple[Cell, ...]:

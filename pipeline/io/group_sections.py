@@ -166,7 +166,9 @@ def _heights(heights: Figures, sheet: Figures) -> Chart:
     rows = [
         charts.Row(part["value"], note=f"not assessed: {part['reason']}")
         if part["recall"] is None
-        else charts.Row(part["value"], part["recall"], part["recall_low"], part["recall_high"], f"n = {part['objects']}")
+        else charts.Row(
+            part["value"], part["recall"], part["recall_low"], part["recall_high"], f"n = {part['objects']}"
+        )
         for part in heights["parts"]
     ]
     floor = sheet["recall_floor"]

@@ -143,8 +143,9 @@ def render(page: Page) -> bytes:
     templates = _templates()
     style, script = (Markup(templates.get_template(name).render()) for name in ("report.css", "report.js"))  # noqa: S704 - ours
     told = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    html = templates.get_template("report.html").render(page=page, style=style, script=script, script_hash=told)
-    return html.encode()
+    clips = any(it.kind == Video.kind for section in page.sections for it in section.pictures)
+    values = {"page": page, "style": style, "script": script, "script_hash": told, "clips": clips}
+    return templates.get_template("report.html").render(values).encode()
 
 
 def text(value: object) -> Cell:

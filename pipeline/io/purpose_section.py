@@ -23,16 +23,20 @@ def headlines(metrics: Figures, ledger: Figures, robustness: Figures, verified: 
         for key, (title, section) in MEASURED.items()
         if key in metrics
     ]
-    now = ledger["iterations"][-1]
-    if now["worst_recall"] is not None:
-        told.append(Headline("Lowest recall of a group", figure(now["worst_recall"]), now["worst_group"], "groups", ledger.origin))
+    told += [
+        Headline("Lowest recall of a group", figure(now["worst_recall"]), now["worst_group"], "groups", ledger.origin)
+        for now in ledger["iterations"][-1:]
+        if now["worst_recall"] is not None
+    ]
     left = robustness["rPC"].get("all", {}).get("AP")
     if left is not None:
         note = "of its AP, mean over all corruptions and severities"
         told.append(Headline("Left in bad conditions", f"{left:.0%}", note, "robustness", robustness.origin))
     artifacts = verified["artifacts"]
     good = sum(it["verified"] for it in artifacts.values())
-    ships = Headline("Artifacts verified", f"{good} of {len(artifacts)}", "on the files that ship", "verify", verified.origin)
+    ships = Headline(
+        "Artifacts verified", f"{good} of {len(artifacts)}", "on the files that ship", "verify", verified.origin
+    )
     return (*told, ships)
 
 
@@ -44,12 +48,15 @@ def purpose(gate: Figures, register: Figures, card: Figures, ingest: Figures, pr
         ("Recall asked of a condition", f"{preconditions['recall_floor']:g}"),
         ("What cannot be assessed", "refuses the promotion" if gate["strict"] else "becomes a condition"),
     )
+    sources = ", ".join(it.origin for it in (card, ingest, preconditions, gate))
     lines = limits(gate, register)
     origins = ", ".join(dict.fromkeys([gate.origin, *([register.origin] if register["comparison"] else [])]))
     table = Table("What a promotion asks for", ("Figure", "Asked", "Of"), _rows(lines), origins)
-    notes = ("Set in section gate of params.yaml before anything was measured; the verdict goes through them line by line.",)
+    notes = (
+        "Set in section gate of params.yaml before anything was measured; the verdict goes through them line by line.",
+    )
     question = "What is it for, and what must it do?"
-    return Section("purpose", "Purpose and conditions asked", question, facts, notes, (table,), source=preconditions.origin)
+    return Section("purpose", "Purpose and conditions asked", question, facts, notes, (table,), source=sources)
 
 
 def _rows(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[Any, ...], ...]:

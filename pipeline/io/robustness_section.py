@@ -45,7 +45,7 @@ def _chart(scores: Figures) -> Chart:
     broken = "" if plain is None else f"; broken line: {plain:.3f} on plain frames"
     worst = f"{ordered[0][0].replace('_', ' ')} costs most" if ordered else "no corruption was tried"
     return Chart(
-        f"AP by corruption, mean of the severities; ticks: each severity, the worst darkest{broken}",
+        f"AP by corruption, mean of the severities; ticks: each severity, the severest boldest{broken}",
         f"Bars of AP by corruption; {worst}. The table has the figures.",
         scores.origin,
         charts.bars(rows, "AP", asked=plain, shares=True),

@@ -100,7 +100,7 @@ def _precision_recall(rows: Iterable[Mapping[str, str]], metrics: Figures, origi
 def _ious(rows: Sequence[Mapping[str, str]], mean: float | None, origin: str) -> Chart:
     """How well matched boxes fit."""
     starts = [float(row["iou"]) for row in rows]
-    ends = [*starts[1:], 1.0]
+    ends = [*starts, 1.0][1:]
     bins = [(low, high, float(row["objects"])) for low, high, row in zip(starts, ends, rows, strict=True)]
     told = "no box was matched" if mean is None else f"mean {mean:.3f}"
     return Chart(

@@ -22,7 +22,9 @@ def training(train: Figures, card: Figures, curves: Sequence[Figures]) -> Sectio
     losses = [key for row in curves[:1] for key in row if key == "loss" or key.startswith("loss/")]
     wanted = ((LOSS, losses), (SCORES, ["val/AP", "val/AP50"]), (RATE, ["lr"]))
     drawn = tuple(
-        _chart(title, keys, curves, origin) for title, keys in wanted if any(key in row for key in keys for row in curves)
+        _chart(title, keys, curves, origin)
+        for title, keys in wanted
+        if any(key in row for key in keys for row in curves)
     )
     return Section("training", "Training", "How did it learn?", facts, pictures=drawn, source=train.origin)
 

@@ -42,7 +42,7 @@ def _losses(artifacts: Figures, origin: str) -> Chart:
 
 def _loss(name: str, it: Figures) -> charts.Row:
     if it.get("drop_AP") is None:
-        return charts.Row(name, note=it["not_assessed"] or "not measured")
+        return charts.Row(name, note="refused, not measured" if it["reasons"] else it["not_assessed"])
     low, high = (None if it.get(key) is None else 100 * it[key] for key in ("drop_AP_low", "drop_AP_high"))
     return charts.Row(name, 100 * it["drop_AP"], low, high, it["precision"])
 

@@ -67,3 +67,15 @@ def test_operating_thresholds_are_those_of_every_class(tmp_path: Path) -> None:
     assert thresholds(path, ["train", "person"]).tolist() == [0.5, 0.3]
     with pytest.raises(DataError, match="no threshold of vehicle; run: dvc repro evaluate"):
         thresholds(path, ["person", "vehicle"])
+
+
+def test_a_table_is_read_by_its_columns(folder: Folder) -> None:
+    (folder.path / "pr.csv").write_text('recall,class\n0.5,"a, b"\n')
+    assert folder.table("pr.csv", "evaluate", ("recall", "class")) == [{"recall": "0.5", "class": "a, b"}]
+
+
+@pytest.mark.parametrize("content", ["", "recall\n0.5\n"], ids=["empty", "another version"])
+def test_a_table_that_lacks_a_column_names_its_stage(folder: Folder, content: str) -> None:
+    (folder.path / "pr.csv").write_text(content)
+    with pytest.raises(DataError, match=r"pr\.csv has no column .*class; run: dvc repro -f evaluate"):
+        folder.table("pr.csv", "evaluate", ("recall", "class"))

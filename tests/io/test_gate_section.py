@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.io.documents import Figures
 from pipeline.io.gate_section import conditions, headline, ledger, reasons, with_conditions
-from pipeline.io.page import Cell, Section
+from pipeline.io.page import Cell, Chart, Section
 
 LINE = {
     "limit": "camera hall: recall", "figure": 0.9, "min": 0.8, "max": None, "low": 0.85, "high": 0.95,
@@ -115,3 +115,16 @@ def test_the_ledger_says_what_each_round_bought() -> None:
 
 def test_without_an_iteration_the_ledger_is_empty() -> None:
     assert ledger(Figures({"iterations": []}, "reports/ledger.json", "register")).tables[0].rows == ()
+
+
+def test_rounds_on_one_benchmark_are_drawn() -> None:
+    rows = [ROW, ROW | {"version": 2, "AP": 0.53}, ROW | {"version": 3, "benchmark": "b2"}, ROW | {"AP": None}]
+    (chart,) = ledger(Figures({"iterations": rows}, "reports/ledger.json", "register")).pictures
+    assert isinstance(chart, Chart)
+    assert chart.legend == ("benchmark b1", "benchmark b2")
+    assert chart.alt == "AP by iteration. benchmark b1: 0.500, 0.530; benchmark b2: 0.500"
+
+
+@pytest.mark.parametrize("rows", [[ROW], [ROW, ROW | {"benchmark": "b2"}], []], ids=["one", "two benchmarks", "none"])
+def test_rounds_that_cannot_be_compared_are_not_drawn(rows: list[dict[str, Any]]) -> None:
+    assert ledger(Figures({"iterations": rows}, "reports/ledger.json", "register")).pictures == ()

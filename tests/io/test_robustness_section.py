@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.io.documents import Folder
-from pipeline.io.page import Section
+from pipeline.io.page import Chart, Section
 from pipeline.io.robustness_section import robustness
 
 BY_CLASS = {"person": {"AP": 0.3, "AP50": 0.6}, "vehicle": {}}
@@ -45,7 +46,7 @@ def cells(it: Section, table: int) -> list[list[str]]:
 
 
 def test_every_figure_is_shown(tmp_path: Path) -> None:
-    it = section(tmp_path, SCORES, "curves", "corruptions", "patch")
+    it = section(tmp_path, SCORES, "corruptions", "patch")
     assert dict(it.facts) == {
         "Frames": "48", "Objects in them": "46", "AP on plain frames": "0.500", "rPC, common": "0.600",
         "rPC, all": "0.600",
@@ -65,16 +66,14 @@ def test_every_figure_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_patch_that_was_not_assessed_says_why(tmp_path: Path) -> None:
-    it = section(
-        tmp_path, SCORES | {"patch": {"not_assessed": "the model is not differentiable here"}}, "curves", "corruptions"
-    )
+    it = section(tmp_path, SCORES | {"patch": {"not_assessed": "the model is not differentiable here"}}, "corruptions")
     assert cells(it, 2) == [["Adversarial patch", "not assessed: the model is not differentiable here"]]
     assert len(it.pictures) == 2
 
 
 def test_no_corruption_and_no_object_still_make_a_section(tmp_path: Path) -> None:
     bare = SCORES | {"corruptions": {}, "mPC": {}, "rPC": {}, "plain": {"class": {}}}
-    it = section(tmp_path, bare, "curves", "corruptions")
+    it = section(tmp_path, bare, "corruptions")
     assert ("AP on plain frames", "not measured") in it.facts
     assert cells(it, 0) == []
 
@@ -82,3 +81,12 @@ def test_no_corruption_and_no_object_still_make_a_section(tmp_path: Path) -> Non
 def test_a_missing_picture_names_the_stage(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="run: dvc repro robustness"):
         section(tmp_path, SCORES)
+
+
+def test_corruptions_are_drawn_worst_first_with_their_severities(tmp_path: Path) -> None:
+    chart = section(tmp_path, SCORES, "corruptions").pictures[0]
+    assert isinstance(chart, Chart)
+    told = ["camera tilt: 0.3, 30% left", "fog: 0.3, 40% left", "camera tilt, severity 1: 0.4", "fog, severity 1: 0.2"]
+    assert re.findall(r'data-tip="([^"]+)"', chart.svg) == told
+    assert "camera tilt costs most" in chart.alt
+    assert "broken line: 0.500 on plain frames" in chart.caption

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from pipeline.io.documents import Figures
+from pipeline.io.page import Chart
 from pipeline.io.verify_section import verification
 
 GOOD = {
@@ -47,3 +48,11 @@ def test_groups_that_decide_come_before_those_too_few_to() -> None:
 @pytest.mark.parametrize("artifacts", [{"b": BAD}, {}], ids=["nothing measured", "no artifact"])
 def test_where_nobody_loses_there_is_no_table_of_groups(artifacts: dict[str, Any]) -> None:
     assert len(verification(document(**artifacts)).tables) == 1
+
+
+def test_losses_are_drawn_with_their_intervals() -> None:
+    (chart,) = verification(document(a=GOOD, b=BAD)).pictures
+    assert isinstance(chart, Chart)
+    assert 'data-tip="a: 0.1 (-1.2 to 1.5), int8"' in chart.svg
+    assert "refused, not measured" in chart.svg
+    assert chart.alt == "AP points lost by each artifact: a +0.10"
