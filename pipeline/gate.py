@@ -135,10 +135,11 @@ def fieldtest_line(limit: Limit, fieldtest: Figures) -> Line:
     """A limit on a figure of fieldtest.json, by its exact interval; too few hours or events are not assessed."""
     scope, _, name = limit.metric.rpartition(".")
     part = _part(fieldtest, scope)
-    if part is None or not part["hours"]:
+    if part is None or part["hours"] == 0:
         why = "no held-out footage of it was tried"
         return judge(f"fieldtest.{limit.metric}", limit, Measured(None, fieldtest.origin, thin=why))
-    counts = f"{part['events']} events in {part['hours'] * 60:.3g} minutes"
+    hours = "" if part["hours"] is None else f" in {part['hours'] * 60:.3g} minutes"  # a condition has none
+    counts = f"{part['events']} events{hours}"
     thin = shortage(name, limit, part)
     found = Measured(_number(part.get(name)), fieldtest.origin, _interval(part, name), counts, thin)
     return judge(f"fieldtest.{limit.metric}", limit, found)

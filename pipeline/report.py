@@ -11,6 +11,7 @@ from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.io.documents import Figures, Folder
 from pipeline.io.explain_section import inside
 from pipeline.io.export_section import shipped
+from pipeline.io.fieldtest_section import field_headline, field_test
 from pipeline.io.files import write_bytes
 from pipeline.io.gate_section import conditions, headline, ledger, reasons, with_conditions
 from pipeline.io.group_sections import groups, preconditions
@@ -202,6 +203,7 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
     conditions_found = reports.figures("evaluate/preconditions.json", "evaluate")
     scores = reports.figures("robustness/robustness.json", "robustness")
     verified = reports.figures("verify/verify.json", "verify")
+    tried = reports.figures("fieldtest/fieldtest.json", "fieldtest")
     ledger_figures = reports.figures("ledger.json", "register")
     passed, conditional, verdict = headline(gate, register)
     return Page(
@@ -211,7 +213,7 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
         conditional=conditional,
         verdict=verdict,
         reasons=reasons(register),
-        headlines=headlines(metrics, ledger_figures, scores, verified),
+        headlines=(*headlines(metrics, ledger_figures, scores, verified), field_headline(tried)),
         sections=(
             purpose(gate, register, card, ingest, conditions_found),
             footage(ingest),
@@ -236,6 +238,7 @@ def build(data: Folder, models: Folder, reports: Folder, name: str) -> Page:
             ),
             shipped(models),
             verification(verified),
+            field_test(tried, reports),
             with_conditions(preconditions(conditions_found), gate, register),
             conditions(gate, register),
             label_issues(reports.figures("evaluate/label_issues.json", "evaluate"), reports),
