@@ -155,7 +155,8 @@ def test_figures() -> None:
     assert found.recall_interval == pytest.approx((exact.low, exact.high))
     assert found.precision_interval == pytest.approx((exact.low, exact.high))
     assert found.missed_interval == pytest.approx((1 - exact.high, 1 - exact.low))
-    assert (found.hours, found.false_per_hour) == (3.0, pytest.approx(2 / 3))
+    assert found.hours == 3.0
+    assert found.false_per_hour == pytest.approx(2 / 3)
     assert found.false_interval == pytest.approx((0.2422 / 3, 7.2247 / 3), abs=1e-4)  # Garwood's for 2
     assert found.delay_s == Delays(median=2.5, p90=5.5, max=5.5)
 
