@@ -33,7 +33,7 @@ from pipeline.services.arguments import count
 from pipeline.services.watch_status import StatusLines, balance, warnings
 from pipeline.services.watch_view import Scene, View
 
-MODEL = Path("models/export/cpu")
+MODEL, MOTION = Path("models/export/cpu"), MotionParams()
 _NO_NAME = re.compile(r"[^\w .-]+")
 
 
@@ -102,8 +102,11 @@ def _name(text: str) -> str:
 
 
 def opened(text: str, on_gap: OnGap, *, loop: bool) -> Source:
-    """The source of a camera; with `loop` a file is played over and over as a camera would give it."""
-    source = open_source(text, paced=loop, loop=loop, on_gap=on_gap)
+    """The source of a camera; with `loop` a file is played over and over as a camera would give it.
+
+    It gives no more frames a second than the detector may look at: nobody would look at the others.
+    """
+    source = open_source(text, fps=MOTION.detect_fps, paced=loop, loop=loop, on_gap=on_gap)
     source.live = source.live or loop  # a camera does not wait
     return source
 
@@ -114,7 +117,7 @@ def _watched(
     cameras = [
         Camera(
             partial(opened, text, loop=args.loop),
-            CameraPipeline(name, detector, site.camera(name), MotionParams()),
+            CameraPipeline(name, detector, site.camera(name), MOTION),
         )
         for name, text in sources.items()
     ]
