@@ -5,29 +5,43 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
 from pipeline.runtime.frames import Ticks
 
 Picture = NDArray[np.uint8]
+Boxes = NDArray[np.float32]  # (K, 4) xyxy, 0..1
+
 GRID = 4  # every fourth pixel both ways judges the exposure
-DARK, BRIGHT = 8, 247  # grey levels beyond which a pixel says nothing of the exposure
-KERNEL = np.ones((3, 3), np.uint8)
+LIFT = np.float32(4)  # grey levels added to both pictures before they are divided, so that black is not noise
+GAIN = 0.5, 2.0  # a change of exposure beyond these is another scene
+QUIET = 2.0  # grey levels of deviation that a new background starts with
+LOUD = 24.0  # and that a difference adds at most: a place where traffic never ends does not go blind to it
+RECENT_S = 0.3  # time constant of the picture that a change is seen against
+CHANGING = 8  # this part of the least area must be changing
+ROUND = np.ones((3, 3), np.uint8)  # a pixel and its neighbours
+CALM_S = 1.0  # without motion, after which motion is new
+INSIDE = 0.6  # share of a region that must lie in one of the last look for it to have stayed in its place
+NOWHERE = np.empty((0, 4), np.float32)
+EVERYWHERE = np.array([[0, 0, 1, 1]], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class MotionParams:
     """What counts as motion, and how often a detector may look."""
 
-    detect_fps: float = 5.0  # at most, while something moves
+    detect_fps: float = 5.0  # at most, on average, while something moves
+    still_fps: float = 1.0  # at least, while what moves stays in its place
     floor_fps: float = 0.5  # at least, whatever moves: standing objects are not lost
-    contrast: float = 12.0  # grey levels that a pixel must differ from its background
-    noise: float = 4.0  # and times its usual deviation
+    settle_s: float = 1.0  # new motion is looked at as often as may be for this long
+    contrast: float = 12.0  # grey levels by which a pixel must leave its background
+    noise: float = 4.0  # and so many times its usual deviation on top
     min_area: float = 0.001  # share of the picture that a region must cover
-    learn_s: float = 2.0  # the background takes up what stays, to two thirds, in this time
-    absorb_s: float = 10.0  # and where something is in front of it, in this
-    scene: float = 0.6  # share of the picture that moves at once when the scene has changed: learn it anew
+    learn_s: float = 2.0  # time constant with which the background learns
+    absorb_s: float = 10.0  # and with which it takes up what stands in front of it
+    scene: float = 0.6  # share of the picture that must move at once for it to be another scene, learned anew
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,90 +49,131 @@ class Motion:
     """What moves in one frame. K = number of regions."""
 
     moving: bool
-    regions: NDArray[np.float32]  # (K, 4) xyxy, 0..1
+    regions: Boxes  # (K, 4)
     detect: bool  # whether to run the detector on this frame
 
 
-NOWHERE = np.empty((0, 4), np.float32)
-
-
 class MotionGate:
-    """Looks at every frame of one camera, in order."""
+    """Looks at every frame of one camera, in order.
 
-    def __init__(self, p: MotionParams = MotionParams()) -> None:  # noqa: B008 - frozen
+    A pixel is in front where it leaves the range of its neighbourhood in the background, so that a camera that shakes
+    by a pixel of the small picture moves nothing, by more than its own usual deviation, so that leaves and noise are
+    learned where they are. A region in front moves where it is changing, too: what stands, and the hole that it leaves
+    when it goes, do not. The background is first brought to the exposure of the frame.
+    """
+
+    def __init__(self, p: MotionParams = MotionParams()) -> None:
         self._p = p
-        self._budget = Ticks(p.detect_fps)
-        self._looked = -math.inf  # when the detector last looked
+        self._background: _Background | None = None
+        self._lookout = _Lookout(p)
         self._before = 0.0  # timestamp of the last frame
-        self._model: _Background | None = None
 
     def step(self, luma: Picture, timestamp_s: float) -> Motion:
-        """Motion in a small grey picture (h, w) of the moment `timestamp_s`, which must not go back."""
+        """Motion in a grey picture (h, w), about 160 pixels wide, of a moment not before the last one's.
+
+        The first picture, and one of another size than the last, is the background of those to come.
+
+        Raises:
+            DataError: the picture is none.
+        """
         if luma.ndim != 2 or luma.dtype != np.uint8 or not luma.size:
             raise DataError(f"expected a grey picture (h, w) of uint8, got shape {luma.shape} of {luma.dtype}")
-        dt = timestamp_s - self._before
-        if self._model is None or self._model.shape != luma.shape:
-            self._model, regions = _Background(luma, self._p), NOWHERE
-        else:
-            regions = self._model.step(luma, dt)
-        self._before = timestamp_s
-        return Motion(bool(len(regions)), regions, self._look(bool(len(regions)), timestamp_s))
+        passed, self._before = max(0.0, timestamp_s - self._before), timestamp_s
+        if self._background is None or self._background.shape != luma.shape:
+            self._background = _Background(luma)
+        regions = self._background.step(luma, passed, self._p)
+        if regions is EVERYWHERE:
+            self._background = _Background(luma)
+        return Motion(bool(len(regions)), regions, self._lookout.step(regions, timestamp_s))
 
-    def _look(self, moving: bool, now: float) -> bool:
+
+class _Lookout:
+    """Decides when to look: as often as may be at new motion and at what leaves its place, else less often."""
+
+    def __init__(self, p: MotionParams) -> None:
+        self._p = p
+        self._budget = Ticks(p.detect_fps)
+        self._looked = -math.inf
+        self._seen: Boxes = NOWHERE  # regions of the last look
+        self._began = self._moved = -math.inf  # this motion, and the latest
+
+    def step(self, regions: Boxes, now: float) -> bool:
+        """Whether to look at a frame with these moving regions."""
+        if len(regions):
+            self._began = self._began if now - self._moved < CALM_S else now
+            self._moved = now
         late = (now - self._looked) * self._p.floor_fps >= 1
-        if not (late or (moving and self._budget.due(now))):
-            return False
-        self._looked = now
-        return True
+        look = late or (len(regions) > 0 and self._worth(regions, now) and self._budget.due(now))
+        if look:
+            self._looked, self._seen = now, regions
+        return look
+
+    def _worth(self, regions: Boxes, now: float) -> bool:
+        new = now - self._began < self._p.settle_s
+        return new or (now - self._looked) * self._p.still_fps >= 1 or _left(regions, self._seen)
 
 
 class _Background:
-    """Mean and mean deviation of every pixel over time."""
+    """Mean and mean deviation of every pixel over time, and the picture of a moment ago."""
 
-    def __init__(self, luma: Picture, p: MotionParams) -> None:
+    def __init__(self, luma: Picture) -> None:
         self.shape = luma.shape
-        self._p = p
-        self._mean = luma.astype(np.float32)
-        self._deviation = np.full(luma.shape, 2.0, np.float32)
+        self._mean: NDArray[np.float32] = luma.astype(np.float32)
+        self._recent: NDArray[np.float32] = luma.astype(np.float32)
+        self._deviation = np.full_like(self._mean, QUIET)
 
-    def step(self, luma: Picture, dt: float) -> NDArray[np.float32]:
-        """Regions in front of the background; then learns."""
-        front, expected = self._front(luma)
-        if cv2.countNonZero(front) > self._p.scene * front.size:
-            self.__init__(luma, self._p)
-            return np.array([[0, 0, 1, 1]], np.float32)
-        regions = self._regions(front)
-        self._learn(luma, front, dt)
-        return regions
+    def step(self, luma: Picture, passed: float, p: MotionParams) -> Boxes:
+        """Regions that move; then learns. `EVERYWHERE` itself for another scene."""
+        expected = cv2.convertScaleAbs(self._mean, alpha=_gain(luma, self._mean))
+        front = self._front(luma, expected, p)
+        if cv2.countNonZero(front) > p.scene * front.size:
+            return EVERYWHERE
+        lately = cv2.absdiff(luma, cv2.convertScaleAbs(self._recent))
+        _, changing = cv2.threshold(lately, p.contrast, 255, cv2.THRESH_BINARY)
+        self._learn(luma, cv2.absdiff(luma, expected), front, passed, p)
+        return _regions(front, cv2.bitwise_and(front, changing), p.min_area)
 
-    def _front(self, luma: Picture):
-        still = cv2.convertScaleAbs(self._mean, alpha=self._gain(luma))
-        high, low = cv2.dilate(still, KERNEL), cv2.erode(still, KERNEL)
-        apart = cv2.max(cv2.subtract(luma, high), cv2.subtract(low, luma))
-        limit = cv2.convertScaleAbs(self._deviation, alpha=self._p.noise, beta=self._p.contrast)
-        front = cv2.compare(apart, limit, cv2.CMP_GT)
-        return front, still
+    def _front(self, luma: Picture, expected: MatLike, p: MotionParams) -> MatLike:
+        """255 where a pixel leaves the background."""
+        above = cv2.subtract(luma, cv2.dilate(expected, ROUND))  # 0 where it is not above
+        below = cv2.subtract(cv2.erode(expected, ROUND), luma)
+        limit = cv2.convertScaleAbs(self._deviation, alpha=p.noise, beta=p.contrast)
+        return cv2.compare(cv2.max(above, below), limit, cv2.CMP_GT)
 
-    def _gain(self, luma):
-        a = luma[::GRID, ::GRID].ravel().astype(np.float32)
-        b = self._mean[::GRID, ::GRID].ravel()
-        r = (a + 4) / (b + 4)
-        return float(np.clip(np.median(r), 0.5, 2))
-
-    def _regions(self, front):
-        front = cv2.dilate(front, KERNEL)
-        n, _, stats, _ = cv2.connectedComponentsWithStats(front, connectivity=8)
-        h, w = front.shape
-        s = stats[1:]
-        s = s[s[:, 4] >= self._p.min_area * w * h].astype(np.float32)
-        x, y = s[:, 0], s[:, 1]
-        return np.stack([x / w, y / h, (x + s[:, 2]) / w, (y + s[:, 3]) / h], 1).astype(np.float32)
-
-    def _learn(self, luma, front, dt):
-        p = self._p
-        quick, slow = 1 - math.exp(-dt / p.learn_s), 1 - math.exp(-dt / p.absorb_s)
-        d = cv2.absdiff(luma.astype(np.float32), self._mean)
-        cv2.accumulateWeighted(d, self._deviation, slow)
-        back = cv2.bitwise_not(front)
-        cv2.accumulateWeighted(luma, self._mean, quick, back)
+    def _learn(self, luma: Picture, apart: MatLike, front: MatLike, passed: float, p: MotionParams) -> None:
+        quick, slow, recent = (-math.expm1(-passed / s) for s in (p.learn_s, p.absorb_s, RECENT_S))
+        _, apart = cv2.threshold(apart, LOUD, 0, cv2.THRESH_TRUNC)
+        cv2.accumulateWeighted(apart, self._deviation, slow)
+        cv2.accumulateWeighted(luma, self._mean, quick, cv2.bitwise_not(front))
         cv2.accumulateWeighted(luma, self._mean, slow, front)
+        cv2.accumulateWeighted(luma, self._recent, recent)
+
+
+def _gain(luma: Picture, mean: NDArray[np.float32]) -> float:
+    """Factor by which the exposure has changed: the median over a grid, which no object of less than half moves."""
+    ratio = ((luma[::GRID, ::GRID] + LIFT) / (mean[::GRID, ::GRID] + LIFT)).ravel()
+    middle = len(ratio) // 2
+    return float(np.clip(np.partition(ratio, middle)[middle], *GAIN))
+
+
+def _regions(front: MatLike, changing: MatLike, min_area: float) -> Boxes:
+    """Boxes (K, 4) of connected pixels, those a pixel apart joined, that are large enough and change."""
+    if not cv2.hasNonZero(changing):
+        return NOWHERE
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(front, ROUND), connectivity=8)
+    height, width = front.shape
+    least = min_area * front.size
+    changed = np.bincount(labels[changing > 0], minlength=len(stats))
+    good = (stats[:, cv2.CC_STAT_AREA] >= least) & (changed * CHANGING >= least)
+    found = stats[1:][good[1:]].astype(np.float32)  # the first is what is not in front
+    boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
+    return np.asarray(boxes / np.array([width, height, width, height], np.float32), np.float32)
+
+
+def _left(regions: Boxes, seen: Boxes) -> bool:
+    """Whether a region has left its place: the larger part of it lies in none of those seen."""
+    if not len(seen):
+        return True
+    low, high = np.maximum(regions[:, None, :2], seen[None, :, :2]), np.minimum(regions[:, None, 2:], seen[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=2).max(axis=1)
+    return bool((common < INSIDE * np.prod(regions[:, 2:] - regions[:, :2], axis=1)).any())

@@ -1,10 +1,12 @@
 """Cameras over RTSP: by TCP, connected again for as long as it takes, on a clock that never goes back."""
 
+import math
 import random
 import re
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import av
@@ -19,12 +21,12 @@ OPTIONS = {
     "rtsp_transport": "tcp",
     "allowed_media_types": "video",
     "protocol_whitelist": "tcp,tls,rtp,crypto",
+    "fpsprobesize": "0",  # else the first second goes by while FFmpeg counts frames
 }
-FIRST_S, LONGEST_S = (
-    0.5,
-    4.0,
-)  # wait before connecting again: the first, and the cap; each is drawn between half and all
+FIRST_S, LONGEST_S = 0.25, 2.0  # before connecting again: the first wait, and the cap; each drawn between half and all
+RATE = 25.0  # frames a second, of a camera that says none and sends no timestamps
 DRIFT_S = 2.0  # a camera's clock may be this far from ours before its frames are placed anew
+SLEW = 0.1  # of the time between frames, by which one that comes before its time sets the clock right
 STEP_S = 0.001  # at least, between two frames
 HOLE_S = 1.0  # damaged frames that leave a hole this long are a gap
 # Asking again does not help, and cameras lock an account after some wrong passwords.
@@ -61,82 +63,110 @@ class RtspSource:
         Raises:
             DataError: the camera refuses the credentials before it gave a frame, or gives what is no video.
         """
-        state = _State(self._on_gap)
+        line = _Line(self._on_gap)
         ticks = Ticks(self._fps)
         while not self._closing.is_set():
             try:
-                yield from (frame for frame in self._connected(state) if ticks.due(frame.timestamp_s))
+                yield from (frame for frame in self._connected(line) if ticks.due(frame.timestamp_s))
             except REFUSED as error:
-                if not state.count:
+                if not line.count:
                     raise DataError(f"{self.name}: the camera refuses access: {error.strerror}") from None
-                state.lose(_reason(error))
+                line.lose(_reason(error))
             except (av.FFmpegError, OSError) as error:
-                state.lose(_reason(error))
-            self._closing.wait(state.wait())
+                line.lose(_reason(error))
+            self._closing.wait(line.wait())
 
     def close(self) -> None:
         """End `frames`: at its next frame, or when the camera has kept silent for `READ_S`."""
         self._closing.set()
 
-    def _connected(self, state: "_State") -> Iterator[LazyFrame]:
+    def _connected(self, line: "_Line") -> Iterator[LazyFrame]:
         """Frames of one connection; returns when it ends."""
         with av.open(self._address, format="rtsp", options=OPTIONS, timeout=(OPEN_S, READ_S)) as container:
-            if not container.streams.video:
-                raise DataError(f"{self.name}: no video: the camera gives other streams only")
             try:
-                clip = Clip(container, SamplingParams(mode="all", fps=1.0, jpeg_quality=95), self._limits)
-                state.connect()
-                for frame, seconds in clip.whole():
+                clip = _clip(container, self._limits)
+                line.clock.connect()
+                for picture, seconds in clip.whole():
                     if self._closing.is_set():
                         return
-                    yield state.place(frame, seconds, clip.damaged)
+                    yield line.place(picture, seconds, clip.damaged)
             except DataError as problem:
                 raise DataError(f"{self.name}: {problem}") from None
-            if not self._closing.is_set():
-                state.lose(_words(clip.stopped) or "the camera ended the stream")
+            line.lose(_words(clip.stopped) or "the camera ended the stream")
 
 
-class _State:
+def _clip(container: Any, limits: UsableParams) -> Clip:
+    streams = container.streams.video
+    if not streams:
+        raise DataError("no video: the camera gives other streams only")
+    if not streams[0].codec_context.width:
+        raise ConnectionError(0, "no key frame came in time to tell the size of the picture")
+    return Clip(container, SamplingParams(mode="all", fps=1.0, jpeg_quality=95), limits, spare_rate=RATE)
+
+
+class Clock:
+    """Seconds since reading began, from frame to frame of the camera's own clock, kept near ours."""
+
+    def __init__(self) -> None:
+        self.last: float | None = None  # of the last frame
+        self._offset: float | None = None  # from the camera's seconds to ours
+        self._before = 0.0  # the camera's seconds of the last frame
+
+    def connect(self) -> None:
+        """A connection begins: the camera's seconds start anew."""
+        self._offset = None
+
+    def place(self, seconds: float, now: float) -> float:
+        """The moment of the next frame, of the camera's `seconds`, which came at `now`; after the last one's.
+
+        Frames of the first moment come in a bunch and late; no later frame can come before its time.
+        """
+        early = self._offset + seconds - now if self._offset is not None else math.inf
+        if abs(early) > DRIFT_S or self._offset is None:
+            self._offset = now - seconds
+        elif early > 0:
+            self._offset -= min(early, SLEW * (seconds - self._before))
+        self._before = seconds
+        moment = self._offset + seconds if self.last is None else max(self._offset + seconds, self.last + STEP_S)
+        self.last = round(moment, 6)
+        return self.last
+
+
+class _Line:
     """What outlives a connection: the clock, the count of frames, the gap that lasts, the waits."""
 
     def __init__(self, on_gap: OnGap) -> None:
+        self.clock = Clock()
         self.count = 0
         self._on_gap = on_gap
         self._began = time.monotonic()
-        self._last = 0.0  # timestamp of the last frame
-        self._offset: float | None = None  # from a connection's seconds to ours
-        self._gap: str = ""  # reason of the gap that lasts
-        self._damaged = 0
+        self._gap = ""  # reason of the gap that lasts
+        self._damaged = 0  # frames of this connection
         self._tries = 0
         self._chance = random.Random()  # noqa: S311 - spreads calls, keeps no secret
 
-    def connect(self) -> None:
-        """A connection begins: its clock is not known yet."""
-        self._offset, self._damaged = None, 0
-
     def place(self, picture: av.VideoFrame, seconds: float, damaged: int) -> LazyFrame:
-        """The frame at its time; ends a gap."""
-        now = time.monotonic() - self._began
-        if self._offset is None or abs(now - self._offset - seconds) > DRIFT_S:
-            self._offset = now - seconds
-        moment = max(self._offset + seconds, self._last + STEP_S if self.count else 0.0)
-        if damaged > self._damaged and moment - self._last > HOLE_S:
+        """The next frame at its time; ends a gap."""
+        last = self.clock.last or 0.0
+        moment = self.clock.place(seconds, time.monotonic() - self._began)
+        if damaged > self._damaged and moment - last > HOLE_S:
             self.lose("frames came damaged")
         if self._gap:
-            self._on_gap(Gap(self._last, moment - self._last, self._gap))
-        self._gap, self._damaged, self._tries, self._last = "", damaged, 0, moment
+            self._on_gap(Gap(last, moment - last, self._gap))
+        self._gap, self._damaged, self._tries = "", damaged, 0
         self.count += 1
         return LazyFrame(self.count - 1, moment, picture)
 
     def lose(self, reason: str) -> None:
-        """A gap begins, unless one lasts; its first reason is the one to tell."""
+        """A gap begins, unless one lasts: its first reason is the one to tell."""
+        self._damaged = 0
         if not self._gap:
             self._gap = reason
-            self._on_gap(Gap(self._last, None, reason))
+            self._on_gap(Gap(self.clock.last or 0.0, None, reason))
 
     def wait(self) -> float:
         """Seconds to wait before the next try."""
-        longest = min(LONGEST_S, FIRST_S * 2**self._tries)
+        longest = min(LONGEST_S, FIRST_S * 2.0**self._tries)
         self._tries = min(self._tries + 1, 16)
         return longest * self._chance.uniform(0.5, 1.0)
 

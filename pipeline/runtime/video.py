@@ -89,6 +89,8 @@ def frame_rate(path: Path) -> float:
 class Clip:
     """One pass over an open video, and what it meets on the way.
 
+    `spare_rate` is the frames a second of a stream that says none.
+
     Attributes:
         stopped: why no more packets came; "" at the end of a file.
         damaged: frames that were left out.
@@ -97,14 +99,14 @@ class Clip:
         DataError: the codec is not known, or the size is refused.
     """
 
-    def __init__(self, container: Any, sampling: SamplingParams, limits: UsableParams) -> None:
+    def __init__(self, container: Any, sampling: SamplingParams, limits: UsableParams, spare_rate: float = 0.0) -> None:
         self._container = container
         self._stream = container.streams.video[0]
         self.stopped = ""
         self.damaged = 0
         self._sampling = sampling
         self._limits = limits
-        self._clock = _Clock(self._stream.average_rate or self._stream.guessed_rate)
+        self._clock = _Clock(self._stream.average_rate or self._stream.guessed_rate or spare_rate)
         self._index = 0  # of the next frame
         self._end = 0.0  # last moment that any packet reaches, in the container's time
         self._sent = 0  # packets, to the decoder
@@ -217,7 +219,7 @@ class _Clock:
     Cameras restart their clocks and transport streams wrap around: after a step back, time goes on by one frame.
     """
 
-    def __init__(self, rate: Fraction | None) -> None:
+    def __init__(self, rate: Fraction | float | None) -> None:
         self.rate = float(rate or 0)
         self.seconds = 0.0
         self._zero: Fraction | None = None
