@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import ssl
+import sys
 import threading
 import time
 import uuid
@@ -182,6 +183,7 @@ class Mqtt:
         self._client = _client(broker)
         self._client.will_set(self._topic("status"), json.dumps({"state": "lost"}), QOS, retain=True)
         self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._client.connect_async(broker.host, broker.port, KEEPALIVE_S)
@@ -276,6 +278,12 @@ class Mqtt:
             self._connected, self._problem = True, ""
             self._changed.notify_all()
         self._publish_status("online")
+
+    def _on_connect_fail(self, *_: Any) -> None:
+        problem = sys.exception()  # the client calls this while it handles the error, and does not hand it over
+        words = getattr(problem, "verify_message", "") or getattr(problem, "strerror", "") or str(problem)
+        with self._changed:
+            self._trouble(f"cannot be reached: {words}")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         with self._changed:

@@ -90,7 +90,7 @@ class SceneEvent:
 
 
 class Clock:
-    """Source seconds as UTC.
+    """Source seconds as UTC. Sinks may share one, from several threads.
 
     Args:
         start: when second 0 of every source was. Without it sources are live: a camera's first observation is now.
@@ -108,9 +108,8 @@ class Clock:
         """The time of a camera's second."""
         if self._start is not None:
             return self._start + timedelta(seconds=seconds)
-        if camera not in self._starts:
-            self._starts[camera] = self._now() - timedelta(seconds=seconds)
-        return self._starts[camera] + timedelta(seconds=seconds)
+        start = self._starts.get(camera) or self._starts.setdefault(camera, self._now() - timedelta(seconds=seconds))
+        return start + timedelta(seconds=seconds)
 
 
 class Scene:
