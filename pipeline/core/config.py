@@ -104,8 +104,9 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.constructor.ConstructorError(
-                problem="an alias is not allowed; write the value out", problem_mark=self.peek_event().start_mark
+                problem="an alias is not allowed; write the value out", problem_mark=mark
             )
         return super().compose_node(parent, index)
 
@@ -116,7 +117,7 @@ class _PlainLoader(yaml.SafeLoader):
             if not name or name in values:
                 problem = f"the key {name!r} stands here twice" if name else "a key must be a word"
                 raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
-            values[name] = self.construct_object(value, deep=deep)  # type: ignore[no-untyped-call]
+            values[name] = self.construct_object(value, deep=deep)
         return values
 
 

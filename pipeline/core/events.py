@@ -126,7 +126,8 @@ def score(
     Raises:
         DataError: an event or alarm is of a camera that was not watched.
     """
-    strange = sorted({it.camera for it in [*events, *alarms]} - {name for name, time in hours.items() if time > 0})
+    cameras = {event.camera for event in events} | {alarm.camera for alarm in alarms}
+    strange = sorted(cameras - {name for name, time in hours.items() if time > 0})
     if strange:
         raise DataError(f"events or alarms of cameras that were not watched: {', '.join(strange)}; give their hours")
     rows, columns = _fits(events, alarms, tolerance_s)
@@ -199,9 +200,10 @@ def by_group(it: Scored) -> dict[str, dict[str, Figures]]:
     condition: there, only events are judged. Motion alone is the class "".
     """
     cameras = {name: (name,) for name in it.hours}
-    labels = {thing.label: tuple(it.hours) for thing in [*it.events, *it.alarms]}
+    things: tuple[TruthEvent | Alarm, ...] = (*it.events, *it.alarms)
+    labels = {thing.label: tuple(it.hours) for thing in things}
     zones: dict[str, dict[str, None]] = defaultdict(dict)
-    for thing in [*it.events, *it.alarms]:
+    for thing in things:
         zones[thing.zone][thing.camera] = None
     return {
         "camera": {name: _of(it, "camera", name, watched) for name, watched in sorted(cameras.items())},

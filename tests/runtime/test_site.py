@@ -57,9 +57,9 @@ def test_a_camera_overrides_key_by_key(site: Site) -> None:
 
 
 def test_an_override_may_take_a_default_back() -> None:
-    values = {"rules": {"classes": {"person": {"threshold": 0.7}}}}
-    values["cameras"] = {"lobby": {"rules": {"classes": {"person": {"threshold": None}}}}}
-    assert Site.parse("", {"version": 1, **values}).camera("lobby").classes["person"].threshold is None
+    own = {"lobby": {"rules": {"classes": {"person": {"threshold": None}}}}}
+    values = {"version": 1, "rules": {"classes": {"person": {"threshold": 0.7}}}, "cameras": own}
+    assert Site.parse("", values).camera("lobby").classes["person"].threshold is None
 
 
 def test_a_camera_that_is_not_named_has_the_defaults(site: Site) -> None:
