@@ -15,6 +15,7 @@ from pipeline.core.errors import DataError
 from pipeline.core.stage import summary
 from pipeline.runtime.bundle import unpacked
 from pipeline.runtime.cameras import Camera, CameraStatus, Watch
+from pipeline.runtime.evidence import Evidence, EvidenceParams
 from pipeline.runtime.frames import OnGap, Source
 from pipeline.runtime.metadata import scene as metadata
 from pipeline.runtime.metadata.jsonl import JsonLines
@@ -148,9 +149,13 @@ def _outlets(
         broker = Mqtt(Broker.of(args.mqtt))
         notes["mqtt"] = lambda: broker.status
         yield _metadata("mqtt", broker, detector, clock)
+    mask = () if args.show_people else EvidenceParams().mask
+    if args.evidence:
+        evidence = Evidence(args.evidence, detector.classes, EvidenceParams(mask=mask), clock)
+        notes["evidence"] = lambda: f"{evidence.written} clips written, {evidence.lost} lost"
+        yield Outlet("evidence", evidence, pictures=True)
     if args.web is not None:
-        blurred = frozenset() if args.show_people else frozenset({"person"})
-        view = View(args.web, {name: Scene(site.camera(name), detector.classes, blurred) for name in cameras})
+        view = View(args.web, {name: Scene(site.camera(name), detector.classes, mask) for name in cameras})
         print(f"  view: {view.address}", flush=True)
         yield Outlet("view", view, pictures=True)
 

@@ -224,3 +224,14 @@ def test_a_signal_ends_it_cleanly_and_it_never_needed_torch_or_mlflow(
 def test_a_port_that_is_taken_is_said(model: Path, clip: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SightlineError, match="another port"):
         watch(clip, "--model", model, "--web", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(("options", "masked"), [([], ["person"]), (["--show-people"], [])])
+def test_evidence_masks_people_unless_asked(
+    options: list[str], masked: list[str], model: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch(clip, "--model", model, "--evidence", tmp_path / "evidence", *options)
+    (record,) = [json.loads(path.read_bytes()) for path in (tmp_path / "evidence/door").glob("*.json")]
+    assert record["masked"] == masked
+    assert (tmp_path / "evidence/door" / record["clip"]).stat().st_size > 0
+    assert "evidence: 1 clips written, 0 lost" in capsys.readouterr().out
