@@ -36,7 +36,7 @@ LEAST_SAVED, LEAST_RECALL = 4.0, 0.98
 TOLERANCE_S = 1.0
 RATE, SIZE = 5.0, (768, 432)  # detections a second and frame size of the figure "streams per core"
 WAYS: dict[str, MotionParams | None] = {"every frame": None, "gated": MotionParams(detect_fps=RATE)}
-BUSY = MotionParams(detect_fps=RATE, floor_fps=RATE)
+BUSY = MotionParams(detect_fps=RATE, floor_fps=1000.0)  # every frame that is left at this rate
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ def watch(clips: Sequence[Path], detector: Detector, motion: MotionParams | None
         pipeline = CameraPipeline(path.stem, detector, rules.camera(path.stem), motion, clock=time.process_time)
         began = mark = time.process_time()
         events, times = [], [0.0]
-        for frame in open_source(str(path)).frames():
+        for frame in open_source(str(path), fps=motion.detect_fps if motion else 0).frames():
             it = pipeline.step(frame, time.process_time() - mark)
             events += it.events
             times.append(it.timestamp_s)

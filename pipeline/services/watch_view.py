@@ -1,6 +1,6 @@
-"""The cameras in a browser: one page with the current picture of each, boxes and zones drawn, people blurred.
+"""The cameras in a browser: one page with the current picture of each, boxes and zones drawn, people masked.
 
-A picture is shown of each frame that the detector looked at, so that boxes and blur lie where the people are. The page
+A picture is shown of each frame that the detector looked at, so that boxes and masks lie where the people are. The page
 asks for nothing but its own pictures, and only this machine is answered unless another address is given.
 """
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import SightlineError
 from pipeline.io.images import encode_jpeg
+from pipeline.runtime.masking import masked
 from pipeline.runtime.site import CameraRules
 from pipeline.runtime.tracking import Track
 from pipeline.runtime.watching import Observation
@@ -29,8 +30,6 @@ QUALITY = 80  # JPEG's 0..100
 WAIT_S = 1.0  # for a new picture, before the old one is sent again
 POLL_S = 0.1  # of the server, for its end
 BOUNDARY = "frame"
-MARGIN = 0.1  # share of a person's box that is blurred beyond it
-BLOCKS = 6  # squares along the shorter side of what was a person
 # Okabe and Ito: told apart by colour-blind eyes as well.
 COLORS: Sequence[Color] = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
 INCLUDE, EXCLUDE, LINE = (0, 158, 115), (213, 94, 0), (240, 228, 66)
@@ -64,7 +63,7 @@ class Scene:
 
     rules: CameraRules
     classes: tuple[str, ...]
-    blurred: frozenset[str] = frozenset({"person"})  # classes
+    masked: tuple[str, ...] = ("person",)  # classes that are made unrecognisable
 
 
 class View:
@@ -140,13 +139,11 @@ class View:
 
 
 def drawn(it: Observation, scene: Scene) -> Image:
-    """The observation's picture with people blurred, zones, lines and boxes; (H, W, 3) uint8 RGB."""
+    """The observation's picture with people masked, zones, lines and boxes; (H, W, 3) uint8 RGB."""
     if it.frame is None:
         raise ValueError("an observation without its frame cannot be drawn")
-    canvas = np.ascontiguousarray(it.frame.rgb()).copy()
-    for track in it.tracks:
-        if scene.classes[track.label] in scene.blurred:
-            _blur(canvas, track.box)
+    people = [track.box.tolist() for track in it.tracks if scene.classes[track.label] in scene.masked]
+    canvas = masked(it.frame.rgb(), people)
     _draw_rules(canvas, scene.rules)
     for label, name in enumerate(scene.classes):
         mine = [track for track in it.tracks if track.label == label and track.confirmed and track.visible]
@@ -157,20 +154,6 @@ def drawn(it: Observation, scene: Scene) -> Image:
 
 def _caption(name: str, track: Track) -> str:
     return f"{name} {track.track_id}"
-
-
-def _blur(canvas: Image, box: NDArray[np.float32]) -> None:
-    """Coarse squares over a box and a margin, in place: nothing of a face is left."""
-    height, width = canvas.shape[:2]
-    grown = box + MARGIN * np.array([-1, -1, 1, 1], np.float32) * np.tile(box[2:] - box[:2], 2)
-    left, top, right, bottom = np.clip(grown, 0, [width, height] * 2).round().astype(int).tolist()
-    part = canvas[top:bottom, left:right]
-    if not part.size:
-        return
-    scale = BLOCKS / min(part.shape[:2])
-    size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
-    squares = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    part[:] = cv2.resize(squares, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
 
 
 def _draw_rules(canvas: Image, rules: CameraRules) -> None:

@@ -15,6 +15,7 @@ from pipeline.core.errors import DataError
 from pipeline.core.stage import summary
 from pipeline.runtime.bundle import unpacked
 from pipeline.runtime.cameras import Camera, CameraStatus, Watch
+from pipeline.runtime.evidence import Evidence, EvidenceParams
 from pipeline.runtime.frames import OnGap, Source
 from pipeline.runtime.metadata import scene as metadata
 from pipeline.runtime.metadata.jsonl import JsonLines
@@ -33,7 +34,7 @@ from pipeline.services.arguments import count
 from pipeline.services.watch_status import StatusLines, balance, warnings
 from pipeline.services.watch_view import Scene, View
 
-MODEL = Path("models/export/cpu")
+MODEL, MOTION = Path("models/export/cpu"), MotionParams()
 _NO_NAME = re.compile(r"[^\w .-]+")
 
 
@@ -102,8 +103,11 @@ def _name(text: str) -> str:
 
 
 def opened(text: str, on_gap: OnGap, *, loop: bool) -> Source:
-    """The source of a camera; with `loop` a file is played over and over as a camera would give it."""
-    source = open_source(text, paced=loop, loop=loop, on_gap=on_gap)
+    """The source of a camera; with `loop` a file is played over and over as a camera would give it.
+
+    It gives no more frames a second than the detector may look at: nobody would look at the others.
+    """
+    source = open_source(text, fps=MOTION.detect_fps, paced=loop, loop=loop, on_gap=on_gap)
     source.live = source.live or loop  # a camera does not wait
     return source
 
@@ -114,7 +118,7 @@ def _watched(
     cameras = [
         Camera(
             partial(opened, text, loop=args.loop),
-            CameraPipeline(name, detector, site.camera(name), MotionParams()),
+            CameraPipeline(name, detector, site.camera(name), MOTION),
         )
         for name, text in sources.items()
     ]
@@ -145,9 +149,13 @@ def _outlets(
         broker = Mqtt(Broker.of(args.mqtt))
         notes["mqtt"] = lambda: broker.status
         yield _metadata("mqtt", broker, detector, clock)
+    mask = () if args.show_people else EvidenceParams().mask
+    if args.evidence:
+        evidence = Evidence(args.evidence, detector.classes, EvidenceParams(mask=mask), clock)
+        notes["evidence"] = lambda: f"{evidence.written} clips written, {evidence.lost} lost"
+        yield Outlet("evidence", evidence, pictures=True)
     if args.web is not None:
-        blurred = frozenset() if args.show_people else frozenset({"person"})
-        view = View(args.web, {name: Scene(site.camera(name), detector.classes, blurred) for name in cameras})
+        view = View(args.web, {name: Scene(site.camera(name), detector.classes, mask) for name in cameras})
         print(f"  view: {view.address}", flush=True)
         yield Outlet("view", view, pictures=True)
 

@@ -42,7 +42,8 @@ def test_where_something_moves_the_budget_looks() -> None:
     found = watched(pipeline_of(motion=MotionParams(detect_fps=5)), frames(STILL[:10] + CROSSING))
     during = [it for it in found if it.timestamp_s >= 1]
     looks = [it.timestamp_s for it in during if it.detected]
-    assert len(looks) == pytest.approx(5 * 4, abs=2)
+    assert sum(it < 2 for it in looks) == pytest.approx(5, abs=1)  # while it is new; later as the gate sees fit
+    assert len(looks) <= 5 * 4 + 1
     assert sum(it.moving for it in during) > 35
 
 
@@ -54,7 +55,7 @@ def test_a_person_who_walks_through_is_one_track_and_one_alarm() -> None:
     begun, last = (event for event in events if event.alarm)
     assert (begun.label, begun.end_s) == ("person", None)
     assert begun.start_s == pytest.approx(1.0, abs=0.25)
-    assert last.end_s == pytest.approx(5.0, abs=0.3)
+    assert last.end_s == pytest.approx(5.0, abs=1.0)  # the gate looks at least once a second at what moves in its place
     assert begun.track_ids == (1,)
     assert {track.track_id for it in found for track in it.tracks} == {1}
     assert [event.kind for event in events if not event.alarm] == ["motion", "motion"]  # recorded, begin and end

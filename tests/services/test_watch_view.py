@@ -25,7 +25,7 @@ PLAIN = CameraRules({})
 RULES = Site.model_validate(
     {"version": 1, "rules": {"classes": {"person": {}}}, "cameras": {"door": ZONES}}, strict=False
 ).camera("door")
-SCENE = Scene(PLAIN, CLASSES, frozenset({"person"}))
+SCENE = Scene(PLAIN, CLASSES)
 
 
 def stripes() -> np.ndarray:
@@ -54,18 +54,18 @@ def get(it: View, path: str, host: str = "") -> tuple[int, http.client.HTTPMessa
     return answer.status, answer.headers, answer.read()
 
 
-def test_people_are_blurred_and_others_are_not() -> None:
+def test_people_are_masked_and_others_are_not() -> None:
     person, car = (drawn(seen(label), SCENE)[30:70, 50:70] for label in (0, 1))
     assert person.std() < 5 < 100 < car.std()
 
 
-def test_blur_reaches_beyond_the_box_and_covers_who_is_not_seen_just_now() -> None:
+def test_the_mask_reaches_beyond_the_box_and_covers_who_is_not_seen_just_now() -> None:
     shown = drawn(seen(visible=False), SCENE)
     assert shown[30:70, 37:39].std() < 5  # a tenth of the width beyond
     assert shown[30:70, 10:30].std() > 100
 
 
-def test_blur_at_the_edge_and_outside_of_the_picture() -> None:
+def test_masks_at_the_edge_and_outside_of_the_picture() -> None:
     it = seen()
     boxes = [[-30, -10, 20, 50], [150, 90, 200, 120], [300, 300, 400, 400]]
     tracks = [replace(it.tracks[0], box=np.array(box, np.float32)) for box in boxes]
@@ -74,8 +74,8 @@ def test_blur_at_the_edge_and_outside_of_the_picture() -> None:
     assert shown.shape == (SIZE[1], SIZE[0], 3)
 
 
-def test_nothing_is_blurred_where_it_was_asked_for() -> None:
-    assert drawn(seen(), replace(SCENE, blurred=frozenset()))[30:70, 50:70].std() > 100
+def test_nothing_is_masked_where_it_was_asked_for() -> None:
+    assert drawn(seen(), replace(SCENE, masked=()))[30:70, 50:70].std() > 100
 
 
 def test_boxes_zones_and_lines_are_drawn() -> None:
