@@ -240,6 +240,7 @@ def health(whole: Trial) -> list[Values]:
         {
             "camera": it.take.camera,
             "footage": it.take.path.name,
+            "clip": it.take.stretches[0].clip,
             "judged": it.judged,
             "findings": [asdict(finding) for finding in it.findings],
         }

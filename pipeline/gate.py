@@ -1,10 +1,10 @@
 """May this iteration be promoted?
 
 Reads the figures, groups and gaps of evaluate, the parity of the exported model with the trained one, what verify says
-of each artifact, what the field test gave and, where there is one, the report of robustness. Writes the verdict to --out, with a line for every
-limit of section `gate` and for every artifact: what was asked and measured, how sure that is, what it rests on, and the
-file that says so. A refusal is a result, not a failure: the stage ends well either way. Whether it is worse than the
-champion is for `register` to say, which knows that one.
+of each artifact, what the field test gave and, where there is one, the report of robustness. Writes the verdict to
+--out, with a line for every limit of section `gate` and for every artifact: what was asked and measured, how sure that
+is, what it rests on, and the file that says so. A refusal is a result, not a failure: the stage ends well either way.
+Whether it is worse than the champion is for `register` to say, which knows that one.
 """
 
 import math

@@ -283,6 +283,7 @@ def log_files(client: "MlflowClient", run_id: str, iteration: Iteration) -> None
         "export": [iteration.export / name for name in ("parity.json", "export.json")],
         **{f"export/{path.parent.name}": [path] for path in sorted(iteration.export.glob(f"*/{CONTRACT}"))},
         "verify": [path for name in (VERIFIED, LATENCY) if (path := iteration.verify / name).exists()],
+        "fieldtest": sorted(iteration.fieldtest.glob("*.*")),
         "data": [path for path in reports if path.stat().st_size <= MAX_REPORT],
     }
     for folder, paths in files.items():
@@ -292,8 +293,8 @@ def log_files(client: "MlflowClient", run_id: str, iteration: Iteration) -> None
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage."""
-    names = ("gate", "evaluation", "robustness", "costs", "train", "export", "verify", "data", "ledger", "out")
-    args = stage_arguments(__doc__, *names).parse_args(argv)
+    names = ("gate", "evaluation", "robustness", "costs", "train", "export", "verify", "fieldtest", "data", "ledger")
+    args = stage_arguments(__doc__, *names, "out").parse_args(argv)
     p, g, e = RegisterParams.load("register"), GateParams.load("gate"), EvaluateParams.load("evaluate")
     iteration = read_iteration(args)
     with tracking.reachable():

@@ -1,6 +1,7 @@
 """What should people label next?
 
-Reads the trained weights, frames, annotations and splits, the figures of evaluate, and the gate's verdict. Ranks the
+Reads the trained weights, frames, annotations and splits, the figures of evaluate, the times of which the field test
+found a camera in doubt, and the gate's verdict. Ranks the
 usable frames that nobody has labelled, and labelled ones of train and val for a second look. Writes to --out:
 select.json (the ranked frames, each with its signals and the reason), frames.txt (ids of the frames to label, for
 `sightline labels push --only`), second_looks.txt and sheet.png.
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from pipeline.core.footage import Doubt, doubt, doubts_of
 from pipeline.core.label_quality import Issue, label_issues
 from pipeline.core.matching import Floats
 from pipeline.core.params import DataParams, EvaluateParams, InputParams, SelectParams, SplitParams
@@ -76,6 +78,7 @@ class Seen:
     reported: Detections
     met: tuple[Need, ...]  # conditions that it is in
     signals: dict[str, float]  # name -> 0..1
+    doubt: Doubt | None  # of the camera at that time
     issue: Issue | None = None  # the most suspect label
 
 
@@ -135,6 +138,7 @@ def judge(
     seen: Sequence[View],
     truths: Mapping[str, Truth],
     every: Sequence[Need],
+    in_doubt: Sequence[Doubt],
     thresholds: Mapping[str, float],
     match_iou: float,
 ) -> tuple[list[Seen], Floats]:
@@ -153,13 +157,15 @@ def judge(
         reported = view.found.above(at)
         met = tuple(needs_of(frame, reported, classes, every))
         issue = worst.get(frame.frame_id)
+        doubtful = doubt(frame, in_doubt)
         signals = {
             "uncertainty": uncertainty(view.found, at),
             "disagreement": disagreement(view.found, view.mirrored, at),
             "weakness": weakness(met),
+            "health": doubtful.severity if doubtful else 0.0,
             **({"rarity": float(rare[i])} if i < new else {"suspicion": issue.suspicion if issue else 0.0}),
         }
-        judged.append(Seen(frame, view, reported, met, signals, issue))
+        judged.append(Seen(frame, view, reported, met, signals, doubtful, issue))
     return judged, embeddings
 
 
@@ -169,6 +175,7 @@ def reason(it: Seen, weights: Mapping[str, float], thresholds: Mapping[str, floa
         "uncertainty": _undecided(it, thresholds),
         "disagreement": "its mirror image is seen otherwise",
         "weakness": _weakest(it.met),
+        "health": it.doubt.why if it.doubt else "no doubt of the camera",
         "rarity": f"{it.signals.get('rarity', 0.0):.0%} of the candidates are nearer to the training frames",
         "suspicion": _suspect(it.issue, tuple(thresholds)),
     }
@@ -279,7 +286,7 @@ def told(pool: Pool, judged: Sequence[Seen], embeddings: Floats, at: Mapping[str
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage."""
-    names = ("weights", "frames", "annotations", "splits", "evaluation", "gate", "out")
+    names = ("weights", "frames", "annotations", "splits", "evaluation", "fieldtest", "gate", "out")
     args = stage_arguments(__doc__, *names).parse_args(argv)
     p, classes = SelectParams.load("select"), DataParams.load("data").classes
     looked_at = {row.frame_id for row in read_labelled(args.annotations / "labelled.parquet")}
@@ -291,7 +298,9 @@ def main(argv: list[str] | None = None) -> None:
     reports = (args.evaluation / "preconditions.json", args.evaluation / "comparisons.json", args.gate)
     every = needs(*map(read_json, reports))
     boxes = {frame_id: truth for some in truths.values() for frame_id, truth in some.items()}
-    judged, embeddings = judge(pool, detect(args, pool), boxes, every, at, EvaluateParams.load("evaluate").match_iou)
+    in_doubt = doubts_of(read_json(args.fieldtest / "fieldtest.json"))
+    match_iou = EvaluateParams.load("evaluate").match_iou
+    judged, embeddings = judge(pool, detect(args, pool), boxes, every, in_doubt, at, match_iou)
     result = told(pool, judged, embeddings, at, p)
     with whole_folder(args.out) as out:
         write_json(out / "select.json", result.figures)

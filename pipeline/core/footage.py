@@ -1,9 +1,10 @@
-"""Which stretches of footage no training has seen."""
+"""Which stretches of footage no training has seen, and at which times a camera was in doubt."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from pipeline.core.types import Frame, Split
 
@@ -46,3 +47,39 @@ def held_out(clip: str, frames: Sequence[Frame], splits: Mapping[str, Split]) ->
             end = math.inf if run[-1] is last else run[-1][0]
             found.append(Stretch(clip, camera, start, end))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A time of which the camera may not have shown what it was set up to show."""
+
+    clip: str
+    start_s: float
+    end_s: float  # infinite where it lasts
+    severity: float  # 0..1
+    why: str
+
+
+def doubts_of(tested: Mapping[str, Any]) -> list[Doubt]:
+    """The times that a field test (fieldtest.json) has found something wrong with a camera."""
+    return [
+        Doubt(
+            it["clip"],
+            found["start_s"],
+            math.inf if found["end_s"] is None else found["end_s"],
+            found["severity"],
+            f"the camera was {found['kind']}: {found['detail']}",
+        )
+        for it in tested["health"]
+        for found in it["findings"]
+    ]
+
+
+def doubt(frame: Frame, doubts: Iterable[Doubt]) -> Doubt | None:
+    """The gravest doubt of the time of a frame; None where there is none, or the frame has no time."""
+    mine = [
+        it
+        for it in doubts
+        if it.clip == frame.clip and frame.timestamp_s is not None and it.start_s <= frame.timestamp_s <= it.end_s
+    ]
+    return max(mine, key=lambda it: it.severity, default=None)

@@ -440,6 +440,7 @@ class SignalWeights(Params):
     disagreement: float = Field(ge=0)  # between a frame and its mirror image
     weakness: float = Field(ge=0)  # conditions in which the detector falls short, or nobody knows
     rarity: float = Field(ge=0)  # distance from the labelled training frames
+    health: float = Field(ge=0)  # the field test found the camera covered, moved, out of focus ... at that time
     suspicion: float = Field(ge=0)  # of a faulty label, for labelled frames
 
 

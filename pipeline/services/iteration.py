@@ -26,7 +26,8 @@ from pipeline.runtime.contract import CONTRACT, Contract
 from pipeline.services import tracking
 from pipeline.services.champion import read_benchmark
 
-ROBUSTNESS, VERIFIED, LATENCY = "robustness.json", "verify.json", "latency.json"
+ROBUSTNESS, VERIFIED, LATENCY, FIELD = "robustness.json", "verify.json", "latency.json", "fieldtest.json"
+TRACKING = ("hota", "idf1", "mota")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Iteration:
     export: Path
     target: str  # the one that MLflow's model is of: the first of export.targets
     verify: Path
+    fieldtest: Path
     data: Path
     params: dict[str, Any]
     metrics: dict[str, float]
@@ -59,13 +61,13 @@ def read_iteration(args: Namespace) -> Iteration:
     """Read and check everything before MLflow gets anything.
 
     Args:
-        args: paths of gate, evaluation, robustness, costs, train, export, verify and data.
+        args: paths of gate, evaluation, robustness, costs, train, export, verify, fieldtest and data.
 
     Raises:
         DataError: a file is missing or broken, or the export is of other weights.
     """
-    evaluation, robustness, export, verify, data = (
-        getattr(args, name) for name in ("evaluation", "robustness", "export", "verify", "data")
+    evaluation, robustness, export, verify, fieldtest, data = (
+        getattr(args, name) for name in ("evaluation", "robustness", "export", "verify", "fieldtest", "data")
     )
     costs = read_object(args.costs)
     target = ExportParams.load("export").targets[0]
@@ -79,7 +81,7 @@ def read_iteration(args: Namespace) -> Iteration:
     reports = [args.gate, evaluation / "metrics.json", evaluation / "groups.json"]
     optional = [path for path in (robustness / ROBUSTNESS,) if path.exists()]
     exported = [*sorted(export.glob(f"*/{CONTRACT}")), export / "parity.json", export / "export.json"]
-    files = [*reports, *optional, *exported, verify / VERIFIED, args.costs]
+    files = [*reports, *optional, *exported, verify / VERIFIED, fieldtest / FIELD, args.costs]
     parts = [*map(_hash, files), benchmark, json.dumps(params, sort_keys=True)]
     return Iteration(
         gate=args.gate,
@@ -89,12 +91,13 @@ def read_iteration(args: Namespace) -> Iteration:
         export=export,
         target=target,
         verify=verify,
+        fieldtest=fieldtest,
         data=data,
         params=params,
         metrics=numbers(
             read_object(evaluation / "metrics.json")
             | {"robustness": _under_corruption(robustness), "verify": _artifacts(verify)}
-            | {"explain": costs, "targets": _targets(verify, costs)}
+            | {"explain": costs, "targets": _targets(verify, costs), "fieldtest": _events(fieldtest)}
         ),
         verdict=_verdict(args.gate),
         sample=read_benchmark(data, evaluation, contract.classes),
@@ -110,6 +113,14 @@ def _under_corruption(robustness: Path) -> dict[str, Any]:
         return {}
     scores = read_object(robustness / ROBUSTNESS)
     return {name: scores[name] for name in ("mPC", "rPC") if name in scores}
+
+
+def _events(fieldtest: Path) -> dict[str, Any]:
+    """What the field test gave over all cameras; what each part gave is in the file itself."""
+    found = read_object(fieldtest / FIELD)
+    told = {name: value for name, value in found.items() if isinstance(value, int | float)}
+    scores = {name: found["tracking"][name] for name in TRACKING} if found["tracking"] else {}
+    return told | {"time_to_detect_s": found["time_to_detect_s"] or {}, "tracking": scores}
 
 
 def _artifacts(verify: Path) -> dict[str, Any]:
