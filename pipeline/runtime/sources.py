@@ -107,7 +107,7 @@ class FileSource:
         step, last = 1 / (self._fps or 1.0) if _is_picture(path) else STEP_S, None
         try:
             for it in self._read(path):
-                step = it.timestamp_s - last.timestamp_s if last else step
+                step = (last and it.timestamp_s - last.timestamp_s) or step
                 last = it
                 yield LazyFrame(self._index + it.index, self._start + it.timestamp_s, it.picture)
         except (DataError, OSError) as problem:

@@ -71,6 +71,8 @@ def read_lazily(
         with av.open(str(path), format=form, options=safe, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError("no video: the file holds other streams only")
+            if form and not container.streams.video[0].width:  # whatever is named a picture is opened as one
+                raise DataError("broken picture: no size can be read")
             yield from Clip(container, sampling, limits, sparing=sparing).frames()
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"broken video: cannot be read: {error.strerror}") from None
