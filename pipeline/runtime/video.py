@@ -69,7 +69,7 @@ def read_lazily(
         with av.open(str(path), format=form, options=safe, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError("no video: the file holds other streams only")
-            if form and not container.streams.video[0].width:  # what is named a picture is opened as one, whatever it is
+            if form and not container.streams.video[0].width:  # whatever is named a picture is opened as one
                 raise DataError("broken picture: no size can be read")
             yield from Clip(container, sampling, limits).frames()
     except (av.FFmpegError, OSError) as error:
