@@ -33,7 +33,8 @@ def open_source(
 
     Args:
         text: a file, a folder of pictures and clips, or an address of rtsp:// or rtsps://.
-        fps: at most so many frames a second; 0 for all. Pictures of a folder count as so many a second, or as one.
+        fps: at most so many frames a second; 0 for all. Of files that have many more, frames on which no other builds
+            are not even decoded, and have no number. Pictures of a folder count as so many a second, or as one.
         paced: of files: as fast as a camera would give them, not as fast as they can be read.
         loop: of files: again from the start, for ever; time and numbers go on.
         on_gap: told of every time without frames.
@@ -106,7 +107,7 @@ class FileSource:
         step, last = 1 / (self._fps or 1.0) if _is_picture(path) else STEP_S, None
         try:
             for it in self._read(path):
-                step = it.timestamp_s - last.timestamp_s if last else step
+                step = (last and it.timestamp_s - last.timestamp_s) or step
                 last = it
                 yield LazyFrame(self._index + it.index, self._start + it.timestamp_s, it.picture)
         except (DataError, OSError) as problem:
@@ -120,7 +121,7 @@ class FileSource:
     def _read(self, path: Path) -> Iterator[LazyFrame]:
         fps = 0 if _is_picture(path) else self._fps
         sampling = SamplingParams(mode="fps" if fps else "all", fps=fps or 1.0, jpeg_quality=95)
-        return read_lazily(path, sampling, LIMITS, PICTURES.get(path.suffix.lower()))
+        return read_lazily(path, sampling, LIMITS, PICTURES.get(path.suffix.lower()), sparing=True)
 
 
 def _is_picture(path: Path) -> bool:

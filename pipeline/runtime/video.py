@@ -25,6 +25,7 @@ SAFE = {
     "format_whitelist": "mov,matroska,webm,avi,mpegts,mpeg,asf,flv,mpegvideo,h264,hevc,m4v",
     "protocol_whitelist": "file",
 }
+AMPLE = 2.0  # times the frames that are asked for: so many that those on which no other builds may be left out
 DECLARING = {"mov", "matroska", "avi", "asf"}  # containers whose header states the duration
 TOLERANCE_S = 0.5  # a video may end this much before its stated end: tracks differ in length, edits are cut
 
@@ -45,7 +46,7 @@ def read_video(path: Path, sampling: SamplingParams, limits: UsableParams) -> It
 
 
 def read_lazily(
-    path: Path, sampling: SamplingParams, limits: UsableParams, form: str | None = None
+    path: Path, sampling: SamplingParams, limits: UsableParams, form: str | None = None, *, sparing: bool = False
 ) -> Iterator[LazyFrame]:
     """The frames of a video that the sampling takes, one at a time.
 
@@ -58,6 +59,7 @@ def read_lazily(
         sampling: which frames.
         limits: on their sides (pixels) and megapixels.
         form: FFmpeg's name of the file's format; None finds it out, of those that `SAFE` names.
+        sparing: of `fps`: frames on which no other builds may be left out undecoded, so a tick's frame may come later.
 
     Raises:
         DataError: as `key: details`, once all good frames are out: the file is no video, breaks off or is damaged.
@@ -69,7 +71,9 @@ def read_lazily(
         with av.open(str(path), format=form, options=safe, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError("no video: the file holds other streams only")
-            yield from Clip(container, sampling, limits).frames()
+            if form and not container.streams.video[0].width:  # whatever is named a picture is opened as one
+                raise DataError("broken picture: no size can be read")
+            yield from Clip(container, sampling, limits, sparing=sparing).frames()
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"broken video: cannot be read: {error.strerror}") from None
 
@@ -99,7 +103,15 @@ class Clip:
         DataError: the codec is not known, or the size is refused.
     """
 
-    def __init__(self, container: Any, sampling: SamplingParams, limits: UsableParams, spare_rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        container: Any,
+        sampling: SamplingParams,
+        limits: UsableParams,
+        spare_rate: float = 0.0,
+        *,
+        sparing: bool = False,
+    ) -> None:
         self._container = container
         self._stream = container.streams.video[0]
         self.stopped = ""
@@ -112,6 +124,7 @@ class Clip:
         self._sent = 0  # packets, to the decoder
         self._failed = 0  # packets that gave no frame
         self._doubt: int | None = None  # number of the packet from which on frames may build on a damaged one
+        self._sparing = sparing and sampling.mode == "fps" and self._clock.rate >= AMPLE * sampling.fps
         self._prepare()
 
     def _prepare(self) -> None:
@@ -122,6 +135,8 @@ class Clip:
         context.flags |= CodecFlags.copy_opaque  # a frame carries what its packet carried
         if self._sampling.mode == "keyframes":
             context.skip_frame = "NONKEY"
+        if self._sparing:
+            context.skip_frame = "NONREF"
         if defect := size_defect(context.width, context.height, self._limits):
             raise DataError(defect)
 

@@ -1,52 +1,18 @@
-from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
 from pipeline.core.params import SamplingParams, UsableParams
 from pipeline.runtime.video import VideoFrame, read_video
+from tests.videos import SIZE, cut, steady, write_sound, write_video
 
 ALL = SamplingParams(mode="all", fps=2.0, jpeg_quality=95)
 KEYFRAMES = SamplingParams(mode="keyframes", fps=2.0, jpeg_quality=95)
 LIMITS = UsableParams(min_side=32, max_side=4096, max_megapixels=16.0, min_luminance=0.0, min_sharpness=0.0)
-SIZE = (96, 64)  # width, height
-MILLISECOND = Fraction(1, 1000)
-
-
-def picture(seed: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-
-
-def write_video(
-    path: Path,
-    times_ms: Sequence[int],
-    size: tuple[int, int] = SIZE,
-    codec: str = "libx264",
-    options: dict[str, str] | None = None,
-) -> Path:
-    """A video of noise, a key frame every 10 frames, shown at the given times."""
-    with av.open(str(path), "w", options=options or {}) as container:
-        stream: Any = container.add_stream(codec, rate=10)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        stream.codec_context.time_base = MILLISECOND if codec == "libx264" else Fraction(1, 10)
-        stream.codec_context.gop_size = 10
-        for n, time in enumerate(times_ms):
-            frame = av.VideoFrame.from_ndarray(picture(n, size), format="rgb24")
-            frame.time_base, frame.pts = MILLISECOND, time
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def steady(count: int) -> list[int]:
-    """Times of a steady ten frames a second."""
-    return [100 * n for n in range(count)]
 
 
 def read(path: Path, sampling: SamplingParams = ALL) -> tuple[list[VideoFrame], str]:
@@ -58,12 +24,6 @@ def read(path: Path, sampling: SamplingParams = ALL) -> tuple[list[VideoFrame], 
     except DataError as error:
         return frames, str(error)
     return frames, ""
-
-
-def cut(path: Path, share: float = 0.5) -> Path:
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
-    return path
 
 
 def test_all_frames_have_their_index_time_and_size(tmp_path: Path) -> None:
@@ -177,13 +137,7 @@ def test_what_is_no_video_says_so(tmp_path: Path, content: bytes, reason: str) -
 
 
 def test_sound_without_a_picture_says_so(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "a.mp4"), "w") as container:
-        stream: Any = container.add_stream("aac", rate=8000)
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        sound.sample_rate = 8000
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode(None))
-    assert read(tmp_path / "a.mp4") == ([], "no video: the file holds other streams only")
+    assert read(write_sound(tmp_path / "a.mp4")) == ([], "no video: the file holds other streams only")
 
 
 @pytest.mark.parametrize(
