@@ -21,6 +21,8 @@ class Follower:
 
     Attributes:
         tracks: as they stand after the latest step.
+        curious: something was seen in the latest look that has not yet lasted long enough to be reported: another look
+            soon decides it, where nothing moves too.
     """
 
     def __init__(
@@ -33,7 +35,11 @@ class Follower:
     ) -> None:
         self._tracker = Tracker(tracker or _tracking(rules, classes, thresholds))
         self._alarms = AlarmLogic(camera, rules, classes, thresholds)
+        self._lasting = {
+            label: rules.classes[name].min_duration_s for label, name in enumerate(classes) if name in rules.classes
+        }
         self.tracks: list[Track] = []
+        self.curious = False
 
     def step(
         self, found: Detections | None, timestamp_s: float, size: tuple[int, int], *, moving: bool = False
@@ -50,7 +56,12 @@ class Follower:
             self.tracks = [replace(it, visible=False) if it.visible else it for it in self.tracks]
         else:
             self.tracks = self._tracker.update(found, timestamp_s)
+            self.curious = any(it.visible and self._undecided(it) for it in self.tracks)
         return self._alarms.update(self.tracks, timestamp_s, size, moving=moving)
+
+    def _undecided(self, it: Track) -> bool:
+        lasting = self._lasting.get(it.label)
+        return lasting is not None and (not it.confirmed or it.last_s - it.first_s < lasting)
 
     def close(self, timestamp_s: float) -> list[Event]:
         """The events that end with the last moment."""

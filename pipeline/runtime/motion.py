@@ -68,10 +68,15 @@ class MotionGate:
         self._lookout = _Lookout(p)
         self._before = 0.0  # timestamp of the last frame
 
-    def step(self, luma: Picture, timestamp_s: float) -> Motion:
+    def step(self, luma: Picture, timestamp_s: float, *, wanted: bool = False) -> Motion:
         """Motion in a grey picture (h, w), about 160 pixels wide, of a moment not before the last one's.
 
         The first picture, and one of another size than the last, is the background of those to come.
+
+        Args:
+            luma: the picture.
+            timestamp_s: its moment.
+            wanted: look as soon as the budget allows, whatever moves: something was seen that is not certain yet.
 
         Raises:
             DataError: the picture is none.
@@ -84,7 +89,7 @@ class MotionGate:
         regions = self._background.step(luma, passed, self._p)
         if regions is EVERYWHERE:
             self._background = _Background(luma)
-        return Motion(bool(len(regions)), regions, self._lookout.step(regions, timestamp_s))
+        return Motion(bool(len(regions)), regions, self._lookout.step(regions, timestamp_s, wanted=wanted))
 
 
 class _Lookout:
@@ -97,13 +102,14 @@ class _Lookout:
         self._seen: Boxes = NOWHERE  # regions of the last look
         self._began = self._moved = -math.inf  # this motion, and the latest
 
-    def step(self, regions: Boxes, now: float) -> bool:
+    def step(self, regions: Boxes, now: float, *, wanted: bool) -> bool:
         """Whether to look at a frame with these moving regions."""
         if len(regions):
             self._began = self._began if now - self._moved < CALM_S else now
             self._moved = now
         late = (now - self._looked) * self._p.floor_fps >= 1
-        look = late or (len(regions) > 0 and self._worth(regions, now) and self._budget.due(now))
+        asked = wanted or (len(regions) > 0 and self._worth(regions, now))
+        look = late or (asked and self._budget.due(now))
         if look:
             self._looked, self._seen = now, regions
         return look

@@ -49,6 +49,7 @@ def record(
     frames: Iterable[LazyFrame],
     detect: Callable[[LazyFrame], Detections],
     motion: MotionParams | None,
+    follower: Follower,
     start_s: float = 0.0,
     watch: Callable[[LazyFrame], None] = lambda _: None,
 ) -> Recording:
@@ -58,10 +59,11 @@ def record(
         frames: in order, from some time before the stretch to its end.
         detect: the detector, down to scores below any threshold that will be asked for.
         motion: when to look; None for at every frame.
+        follower: follows the stretch, at the operating thresholds: asks for another look at what is not certain yet.
         start_s: where the stretch begins.
         watch: is shown every frame.
     """
-    looks = list(_looks(frames, detect, motion, start_s, watch))
+    looks = list(_looks(frames, detect, motion, follower, start_s, watch))
     return Recording(
         tuple(look for look in looks if look.timestamp_s < start_s),
         tuple(look for look in looks if look.timestamp_s >= start_s),
@@ -72,18 +74,22 @@ def _looks(
     frames: Iterable[LazyFrame],
     detect: Callable[[LazyFrame], Detections],
     motion: MotionParams | None,
+    follower: Follower,
     start_s: float,
     watch: Callable[[LazyFrame], None],
 ) -> Iterator[Look]:
     gate, begun = MotionGate(motion) if motion else None, False
     for frame in frames:
         watch(frame)
-        seen = gate.step(frame.luma(WIDTH), frame.timestamp_s) if gate else None
+        seen = gate.step(frame.luma(WIDTH), frame.timestamp_s, wanted=follower.curious) if gate else None
         begins = not begun and frame.timestamp_s >= start_s
         begun = begun or begins
         due = begins or seen is None or seen.detect  # a camera that is switched on looks at once
         moving = seen is not None and seen.moving
-        yield Look(frame.index, frame.timestamp_s, frame.size, moving, detect(frame) if due else None)
+        found = detect(frame) if due else None
+        if begun:
+            follower.step(found, frame.timestamp_s, frame.size, moving=moving)
+        yield Look(frame.index, frame.timestamp_s, frame.size, moving, found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from pipeline.core.params import FieldtestParams
 from pipeline.core.tracks import Identified, TrackCounts, count_tracks
 from pipeline.core.types import Detections
 from pipeline.runtime.alarms import GRACE_S, Event
+from pipeline.runtime.following import Follower
 from pipeline.runtime.frames import LazyFrame
 from pipeline.runtime.health import HealthFinding
 from pipeline.runtime.health_watch import HealthWatch
@@ -88,7 +89,9 @@ def _tried(take: Take, stretch: Stretch, session: Session, setting: Setting) -> 
 
     motion = MotionParams(detect_fps=p.detect_fps, floor_fps=p.floor_fps)
     frames = between(take.path, stretch.start_s - p.reference_s, stretch.end_s)
-    recording = record(frames, detect, motion, stretch.start_s, watch)
+    thresholds = session.contract.thresholds
+    follower = Follower(take.camera, setting.rules(take.camera), setting.classes, thresholds)
+    recording = record(frames, detect, motion, follower, stretch.start_s, watch)
     counts = _tracking(take, stretch, detect, session) if take.tracks else None
     return Tried(take, recording, counts, tuple(last.values()), health.judges)
 
@@ -110,7 +113,8 @@ def _tracking(take: Take, stretch: Stretch, detect: Detect, session: Session) ->
     """Our tracks against the true ones, class by class, with the detector at every frame."""
     contract = session.contract
     rules = Site.default(contract.classes).camera(take.camera)
-    every = record(between(take.path, stretch.start_s, stretch.end_s), detect, None, stretch.start_s)
+    follower = Follower(take.camera, rules, contract.classes, contract.thresholds)
+    every = record(between(take.path, stretch.start_s, stretch.end_s), detect, None, follower, stretch.start_s)
     told = replay(every, take.camera, rules, contract.classes, contract.thresholds)
     nothing = Identified(np.zeros(0, np.int64), np.zeros((0, 4)))
     by_class = []

@@ -7,20 +7,21 @@ the last one, as not visible.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
 from pipeline.core.types import Detections
-from pipeline.runtime.alarms import AlarmLogic, Event
+from pipeline.runtime.alarms import Event
+from pipeline.runtime.following import Follower
+from pipeline.runtime.frames import Gap, LazyFrame
 from pipeline.runtime.health import HealthFinding
 from pipeline.runtime.motion import Motion, MotionGate, MotionParams
 from pipeline.runtime.session import Session
 from pipeline.runtime.site import CameraRules
-from pipeline.runtime.tracking import Track, Tracker, TrackerParams
-from pipeline.runtime.frames import Gap, LazyFrame
+from pipeline.runtime.tracking import Track, TrackerParams
 
 WIDTH = 160  # pixels of the picture in which the gate looks for motion
 PARTS = ("decode", "motion", "detection", "tracking")
@@ -81,7 +82,7 @@ class CameraPipeline:
         clock: seconds; what the parts' times are taken with.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of one way, each with its own parameters
+    def __init__(
         self,
         camera: str,
         detector: Detector,
@@ -95,16 +96,15 @@ class CameraPipeline:
         self._detector = detector
         self._rules = rules
         self._motion = motion
-        self._tracking = tracker or _tracking(detector, rules)
+        self._tracking = tracker
         self._clock = clock
         self._size, self._at = (0, 0), 0.0  # of the latest frame
         self._begin()
 
     def _begin(self) -> None:
         self._gate = MotionGate(self._motion) if self._motion else None
-        self._tracker = Tracker(self._tracking)
-        self._alarms = AlarmLogic(self.camera, self._rules, self._detector.classes, self._detector.thresholds)
-        self._tracks: list[Track] = []
+        detector = self._detector
+        self._follower = Follower(self.camera, self._rules, detector.classes, detector.thresholds, self._tracking)
 
     def step(self, frame: LazyFrame, decode_s: float = 0.0) -> Observation:
         """What is known at this frame.
@@ -120,14 +120,14 @@ class CameraPipeline:
         marks.append(self._clock())
         found = self._detector.detect(frame) if motion.detect else None
         marks.append(self._clock())
-        events = self._followed(found, moving=motion.moving)
+        events = self._follower.step(found, self._at, self._size, moving=motion.moving)
         marks.append(self._clock())
         spent = (decode_s, *(end - start for start, end in pairwise(marks)))
         return Observation(
             camera=self.camera,
             timestamp_s=self._at,
             size=self._size,
-            tracks=self._tracks,
+            tracks=self._follower.tracks,
             events=ended + events,
             detected=found is not None,
             moving=motion.moving,
@@ -137,28 +137,15 @@ class CameraPipeline:
 
     def close(self) -> list[Event]:
         """The events that end with the last frame."""
-        return self._alarms.close(self._at)
+        return self._follower.close(self._at)
 
     def _gated(self, frame: LazyFrame) -> Motion:
-        return self._gate.step(frame.luma(WIDTH), frame.timestamp_s) if self._gate else EVERY
+        if self._gate is None:
+            return EVERY
+        return self._gate.step(frame.luma(WIDTH), frame.timestamp_s, wanted=self._follower.curious)
 
     def _resized(self) -> list[Event]:
         """Begins anew: what was seen in a picture of another size tells nothing about this one."""
         ended = self.close()
         self._begin()
         return ended
-
-    def _followed(self, found: Detections | None, *, moving: bool) -> list[Event]:
-        if found is None:
-            self._tracks = [replace(it, visible=False) if it.visible else it for it in self._tracks]
-        else:
-            self._tracks = self._tracker.update(found, self._at)
-        return self._alarms.update(self._tracks, self._at, self._size, moving=moving)
-
-
-def _tracking(detector: Detector, rules: CameraRules) -> TrackerParams:
-    """A track begins where its class would be reported: at the camera's own threshold, or the operating one."""
-    own = {name: rule.threshold for name, rule in rules.classes.items()}
-    scores = [own.get(name) for name in detector.classes]
-    thresholds = [detector.thresholds[name] for name in detector.classes]
-    return TrackerParams(high_score=tuple(b if a is None else a for a, b in zip(scores, thresholds, strict=True)))
