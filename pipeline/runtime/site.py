@@ -154,10 +154,11 @@ class CameraRules:
         Raises:
             ConfigError: a class is none of the model's, or none is named though motion alone raises no alarm.
         """
-        if lines := self._unknown(camera, tuple(known)):
+        if lines := self.unfit(camera, tuple(known)):
             raise bad_values(SITE.name, lines)
 
-    def _unknown(self, camera: str, known: tuple[str, ...]) -> list[str]:
+    def unfit(self, camera: str, known: tuple[str, ...]) -> list[str]:
+        """What of this a model with the classes `known` cannot do, a line each."""
         if not self.classes and self.mode == "conservative":
             return [f"cameras.{camera}: no class is named, so nothing could alarm; name one of {', '.join(known)}"]
         return [
@@ -193,7 +194,7 @@ class Site(Params):
         """
         classes = tuple(known)
         names = dict.fromkeys([*self.cameras, *cameras])
-        lines = [line for name in names for line in self.camera(name)._unknown(name, classes)]  # noqa: SLF001
+        lines = [line for name in names for line in self.camera(name).unfit(name, classes)]
         if lines:
             raise bad_values(SITE.name, lines)
 
