@@ -31,10 +31,8 @@ def _polygon(corners: tuple[Point, ...]) -> tuple[Point, ...]:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"\w[\w .-]{0,63}", text):  # it becomes a folder's name and part of a topic
-        raise ValueError(
-            "must be 1 to 64 letters, digits, spaces or any of _ . -, and begin with a letter, a digit or _"
-        )
+    if not re.fullmatch(r"(?![. ])[^/\\+#\x00-\x1f\x7f]{1,64}", text):  # it becomes a folder's name and part of a topic
+        raise ValueError("must be 1 to 64 characters, none of / \\ + #, and must not begin with a dot or a space")
     return text
 
 
