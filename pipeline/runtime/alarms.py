@@ -200,7 +200,7 @@ class AlarmLogic:
         """Events that nobody carries on any more."""
         for place, spell in list(self._spells.items()):
             mine = [stay for key, stay in self._stays.items() if key[1:] == place]
-            carried = any(stay.here if stay.member else stay.start_s <= spell.last_s + self._hold for stay in mine)
+            carried = any(stay.start_s <= spell.last_s + self._hold for stay in mine)  # or may yet be
             if self._now - spell.last_s > self._hold and not carried:
                 yield self._spells.pop(place).told(spell.last_s)
 

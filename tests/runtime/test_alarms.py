@@ -193,6 +193,40 @@ def test_an_unsure_sighting_raises_nothing_but_carries_an_alarm_on() -> None:
     assert run(logic(), both(between(0, 0.2), between(0.4, 9, score=0.2)), 20) == []
 
 
+def test_an_unsure_sighting_begins_no_stay() -> None:
+    begun, _ = run(logic(), both(between(0, 0.8, score=0.2), between(1.0, 3)), 10)
+    assert (begun.start_s, begun.confirmed_s) == (1.0, 1.6)
+    assert run(logic(), both(between(0, 0.8, score=0.2), between(1.0, 1.2)), 10) == []
+
+
+def test_two_sure_sightings_far_apart_are_no_stay() -> None:
+    seen = both(between(0, 0), between(0.2, 59.8, score=0.2), between(60, 60))
+    assert run(logic(), seen, 65) == []
+
+
+def test_the_score_is_the_highest() -> None:
+    begun, ended = run(logic(), both(between(0, 0.2), between(0.4, 1, score=0.7), between(1.2, 3, score=0.6)), 10)
+    assert (begun.score, ended.score) == (0.9, 0.9)
+
+
+def test_who_leaves_the_zone_ends_the_event_though_the_track_goes_on() -> None:
+    seen = both(between(0, 4, x=0.45), between(4.2, 30, x=0.75))
+    events = run(logic({"zones": ZONES}), seen, 4 + GRACE_S + 0.4)
+    assert spans(events) == [(0, 4)]
+
+
+def test_where_a_track_should_be_that_is_not_seen_moves_nobody_out_of_a_zone() -> None:
+    it = logic({"zones": ZONES})
+    run(it, between(0, 2, x=0.45), 2)
+    assert [e for t in range(3, 20) for e in it.update([track(2.0, x=0.75, visible=False)], float(t), SIZE)] == []
+
+
+def test_jitter_of_a_tenth_of_the_height_is_no_crossing() -> None:
+    jitter = [(0.5 + 0.03 * (-1) ** i, 0.8) for i in range(20)]
+    events = [e for e in run(logic(gate()), way([(0.3, 0.8), *jitter, (0.7, 0.8)]), 10) if e.kind == "crossing"]
+    assert [e.direction for e in events if e.end_s is None] == ["left_to_right"]
+
+
 def test_a_short_way_out_of_the_zone_does_not_end_an_event() -> None:
     out = 3.0
     seen = both(between(0, 4, x=0.45), between(4.2, 4 + out - 0.4, x=0.55), between(4 + out - 0.2, 9, x=0.45))
