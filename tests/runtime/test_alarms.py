@@ -303,6 +303,19 @@ def test_a_crossing_is_told_when_its_track_was_seen_long_enough() -> None:
     assert not [e for e in run(logic(gate()), way(points[:3]), 9) if e.kind == "crossing"]
 
 
+@pytest.mark.parametrize(
+    "pause", [pytest.param({"score": 0.2}, id="seen-unsurely"), pytest.param({"visible": False}, id="not-looked-for")]
+)
+def test_who_pauses_before_the_line_crosses_it_all_the_same(pause: dict[str, Any]) -> None:
+    it = logic(gate())
+    run(it, between(0, 1, x=0.4), 1)
+    for t in range(2, 12):
+        seen_s = float(t) if "score" in pause else 1.0
+        assert it.update([track(seen_s, x=0.4, **pause)], float(t), SIZE) == []
+    events = run(it, lambda t: [track(t, x=0.6, score=0.2)], 12.2, from_s=12)
+    assert [(e.kind, e.direction, e.start_s) for e in events] == [("crossing", "left_to_right", 12.0)] * 2
+
+
 def test_two_who_cross_are_two_crossings_whatever_the_cool_down() -> None:
     seen = both(way(TO_RIGHT), way(TO_RIGHT, track_id=2))
     events = [e for e in run(logic(gate(), cooldown_s=60), seen, 9) if e.kind == "crossing"]
