@@ -17,7 +17,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,11 +103,18 @@ def tell(name: str, tally: Tally, it: Figures) -> None:
     print(f"    {it.found} of {it.events} events found, {it.false} false alarms, {it.duplicates} duplicates")
 
 
-def tell_streams(name: str, tally: Tally) -> None:
-    cost = tally.cpu_s / tally.video_s
-    share = ", ".join(f"{part} {100 * seconds / tally.cpu_s:.0f} %" for part, seconds in tally.parts.items())
-    print(f"  {name}: {tally.looks / tally.video_s:.1f} detections/s, {100 * cost:.1f} % of a core a stream")
-    print(f"    {1 / cost:.1f} streams per core ({share})")
+def tell_streams(name: str, parts: Mapping[str, float], looks: float) -> None:
+    """Parts are CPU seconds a second of video, looks those in it."""
+    cost = sum(parts.values())
+    share = ", ".join(f"{part} {100 * seconds / cost:.0f} %" for part, seconds in parts.items())
+    print(f"  {name}: {looks:.1f} detections/s, {100 * cost:.2f} % of a core a stream, {1 / cost:.0f} streams per core")
+    print(f"    ({share})")
+
+
+def busy(tally: Tally) -> dict[str, float]:
+    """The parts of a second of video with exactly `RATE` looks."""
+    each = {part: seconds / tally.video_s for part, seconds in tally.parts.items()}
+    return each | {part: RATE * tally.parts[part] / tally.looks for part in ("detection", "tracking")}
 
 
 def bar(text: str, value: float, least: float) -> bool:
@@ -142,8 +149,10 @@ def main() -> None:
     for name in WAYS:
         tell(name, taken[name], found[name])
     print(f"  a camera of {SIZE[0]} x {SIZE[1]}, clips {', '.join(path.stem for path in large)}:")
-    tell_streams("busy", taken["busy"])
-    tell_streams("gated", taken["gated, large"])
+    large_gated = taken["gated, large"]
+    tell_streams("busy", busy(taken["busy"]), RATE)
+    parts = {part: seconds / large_gated.video_s for part, seconds in large_gated.parts.items()}
+    tell_streams("gated", parts, large_gated.looks / large_gated.video_s)
     saved = [every.cpu_s / gated.cpu_s for every, gated in zip(turns["every frame"], turns["gated"], strict=True)]
     kept = found["gated"].found / max(1, found["every frame"].found)
     good = [

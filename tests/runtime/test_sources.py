@@ -7,7 +7,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-from av.video.frame import PictureType
 
 from pipeline.core.errors import DataError
 from pipeline.core.params import SamplingParams, UsableParams
@@ -259,11 +258,10 @@ def test_the_first_frame_needs_no_whole_file(tmp_path: Path) -> None:
 
 
 def test_of_a_sampled_file_frames_on_which_no_other_builds_are_not_decoded() -> None:
-    path = Path(__file__).parents[2] / "data/demo/clips/aisle.mp4"  # 67 frames, 15 a second, 22 of kind B
+    path = Path(__file__).parents[2] / "data/demo/clips/aisle.mp4"  # 67 frames, 15 a second; 38 have others build on them
     frames, complaint = read(open_source(str(path), fps=4))
     assert complaint == ""
-    assert not [frame for frame in frames if frame.picture.pict_type == PictureType.B]
-    assert frames[-1].index < 67 - 22
+    assert 30 < frames[-1].index < 38
     assert 16 <= len(frames) <= 18
     assert max(b - a for a, b in pairwise(times(frames))) <= 0.5
 
