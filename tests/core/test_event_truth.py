@@ -219,6 +219,11 @@ def test_incidents() -> None:
     assert len(incidents(events, within_s=3.0)) == 6
 
 
+def test_a_camera_whose_time_is_all_ignored_cannot_be_judged() -> None:
+    with pytest.raises(DataError, match="camera lot: all its time is ignored"):
+        hours_watched(Truth((), (event(0, 3, "lot"), event(2, 9, "lot"))), SEGMENTS)
+
+
 def test_hours_are_those_in_which_a_false_alarm_would_have_counted() -> None:
     ignored = (event(8, 12), event(11, 14, label="vehicle"), event(18, 32), event(35, 36), event(0, 1, "lot"))
     hours = hours_watched(Truth((), ignored), SEGMENTS)

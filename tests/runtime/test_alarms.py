@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.event_truth import incidents
+from pipeline.core.events import Alarm, figures, score
+from pipeline.core.types import Detections
+from pipeline.io.formats.events import read_events
 from pipeline.runtime.alarms import GRACE_S, MOST_TRACKS, AlarmLogic, Event
 from pipeline.runtime.site import CameraRules, Site
-from pipeline.runtime.tracking import Track
+from pipeline.runtime.tracking import Track, Tracker
 
 CLASSES = ("person", "vehicle")
 THRESHOLDS = {"person": 0.5, "vehicle": 0.6}
@@ -312,6 +317,55 @@ def test_the_rules_must_fit_the_model() -> None:
         logic(classes={"persn": {}})
     with pytest.raises(ConfigError, match="no operating threshold for 'vehicle'"):
         AlarmLogic("hall", rules(classes={"vehicle": {}}), CLASSES, {"person": 0.5})
+
+
+def test_the_first_sighting_counts_once_the_tracker_has_confirmed_the_track() -> None:
+    seen = both(between(0, 0, confirmed=False), between(0.2, 3))
+    begun, _ = run(logic(), seen, 10)
+    assert (begun.start_s, begun.confirmed_s) == (0.0, 0.6)
+    seen = both(between(0, 0.8, confirmed=False), between(1.0, 3))
+    begun, _ = run(logic(), seen, 10)
+    assert (begun.start_s, begun.confirmed_s) == (0.0, 1.0)
+
+
+DEMO = Path(__file__).parents[2] / "data" / "demo"
+DEMO_CLASSES = ("person", "vehicle", "bicycle")
+
+
+def demo_alarms(camera: str, fps: float, size: tuple[int, int], frames: int) -> list[Alarm]:
+    """What somebody would be told who sees every object of a clip, five times a second, through the tracker."""
+    rows = np.loadtxt(DEMO / "tracks" / f"{camera}.txt", delimiter=",", ndmin=2)
+    it = AlarmLogic(camera, Site.default(DEMO_CLASSES).camera(camera), DEMO_CLASSES, dict.fromkeys(DEMO_CLASSES, 0.5))
+    tracker, events, t = Tracker(), [], 0.0
+    for frame in range(0, frames, round(fps / 5)):
+        mine, t = rows[rows[:, 0] == frame + 1], frame / fps
+        boxes = np.concatenate([mine[:, 2:4], mine[:, 2:4] + mine[:, 4:6]], axis=1).astype(np.float32)
+        found = Detections(boxes, np.full(len(mine), 0.9, np.float32), mine[:, 7].astype(np.int64) - 1)
+        events += it.update(tracker.update(found, t), t, size)
+    events += it.close(t)
+    return [
+        Alarm(e.camera, e.label, e.start_s, e.end_s, e.zone, e.confirmed_s, e.score)
+        for e in events
+        if e.end_s is not None
+    ]
+
+
+def test_who_sees_all_misses_no_incident_of_the_demo_and_raises_no_false_alarm() -> None:
+    clips = {
+        "lot_a": (12.5, (768, 432), 377),
+        "lobby": (10, (768, 432), 1394),
+        "hall": (12, (480, 270), 23),
+        "lot_b": (12, (480, 270), 41),
+        "aisle": (15, (480, 270), 67),
+        "workshop": (15, (480, 270), 71),
+    }
+    alarms = [alarm for camera, clip in clips.items() for alarm in demo_alarms(camera, *clip)]
+    truth = incidents(read_events(DEMO / "events"), within_s=5.0)
+    hours = {camera: frames / fps / 3600 for camera, (fps, _, frames) in clips.items()}
+    found = figures(score(truth, alarms, hours, tolerance_s=1.0))
+    assert (found.events, found.missed, found.false) == (12, 0, 0)
+    assert found.delay_s is not None
+    assert found.delay_s.max <= 1.0
 
 
 def size_of(it: AlarmLogic) -> int:
