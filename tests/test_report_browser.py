@@ -1,11 +1,13 @@
 """The report in a real browser, from disk: seen, walked through by keyboard, in the dark, on a phone, and printed."""
 
+import base64
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -26,6 +28,8 @@ FOCUSED = """() => {
 PLAYED = """it => new Promise((done) => {
     it.ontimeupdate = () => { if (it.currentTime > 0.3) done(); };
 })"""
+PNG = cv2.imencode(".png", np.zeros((3, 4, 3), np.uint8))[1].tobytes()
+STILL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 WIDTH = "() => document.documentElement.scrollWidth"
 
 
@@ -206,19 +210,35 @@ def write_clip(path: Path) -> None:
         container.mux(stream.encode())
 
 
+def write_page(folder: Path) -> Path:
+    clip = Video("A missed event", "A person walks by", "reports/fieldtest/events.json", "fieldtest/clip 1.mp4", STILL)
+    section = Section("fieldtest", "Field test", "What would the operator have seen?", pictures=(clip,))
+    path = folder / "index.html"
+    path.write_bytes(render(Page("t", "s", passed=True, verdict="v", reasons=(), sections=(section,))))
+    return path
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["paper", "without JavaScript"])
+def test_a_clip_shows_its_still_where_it_cannot_play(started: "Browser", tmp_path: Path, script: bool) -> None:  # noqa: FBT001
+    with opened(started, write_page(tmp_path), java_script_enabled=script) as tab:
+        still = tab.page.get_by_role("img", name="A person walks by")
+        assert still.is_visible() is not script
+        tab.page.emulate_media(media="print")
+        assert still.is_visible()
+        assert not tab.page.locator("video").is_visible()
+
+
 def test_a_clip_plays_from_beside_the_page_by_keyboard(started: "Browser", tmp_path: Path) -> None:
     write_clip(tmp_path / "fieldtest" / "clip 1.mp4")
-    clip = Video("A missed event", "A person walks by", "reports/fieldtest/events.json", "fieldtest/clip 1.mp4")
-    section = Section("fieldtest", "Field test", "What would the operator have seen?", pictures=(clip,))
-    page = tmp_path / "index.html"
-    page.write_bytes(render(Page("t", "s", passed=True, verdict="v", reasons=(), sections=(section,))))
+    page = write_page(tmp_path)
     with opened(started, page) as tab:
         video = tab.page.locator("video")
-        assert tab.asked == []  # nothing is read before someone asks for it
+        assert video.get_attribute("poster") == STILL
+        assert [url for url in tab.asked if url != STILL] == []  # nothing is read before someone asks for it
         video.focus()
         tab.page.keyboard.press("Space")
         video.evaluate(PLAYED)
         assert video.evaluate("it => [it.videoWidth, it.videoHeight]") == [64, 48]
-        assert {Path(url).name for url in tab.asked} == {"clip%201.mp4"}
+        assert {Path(url).name for url in tab.asked if url != STILL} == {"clip%201.mp4"}
         assert tab.strayed == []
         assert tab.told == []

@@ -86,6 +86,9 @@ const frames = new ResizeObserver((changes) => {
 });
 document.querySelectorAll(".scroll").forEach((it) => frames.observe(it));
 
+// A clip waits behind its still, which lies beside it for paper: twice in the page it would weigh twice.
+for (const still of document.querySelectorAll("video + .still")) still.previousElementSibling.poster = still.src;
+
 // The contents say which section is being read.
 const links = new Map([...document.querySelectorAll("nav a")].map((it) => [it.hash.slice(1), it]));
 const inSight = new Set();
