@@ -43,12 +43,11 @@ def _enlarged(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
 
 
 def _coarse(part: Image) -> Image:
-    """Mean colours of a few cells, in few steps, grown to the part's size and blurred."""
+    """Mean colours of a few cells, in few steps, that run into one another: blurred as by a kernel of a cell's size."""
     height, width = part.shape[:2]
     cell = max(height, width) / CELLS
     grid = max(1, round(width / cell)), max(1, round(height / cell))
     means = cv2.resize(part.astype(np.float32), grid, interpolation=cv2.INTER_AREA).reshape(grid[1], grid[0], 3)
     step = 256 / LEVELS
     colours = ((np.floor(means / step) + 0.5) * step).astype(np.uint8)
-    large = cv2.resize(colours, (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(cv2.GaussianBlur(large, (0, 0), max(0.5, cell / 3)), np.uint8)
+    return np.asarray(cv2.resize(colours, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)

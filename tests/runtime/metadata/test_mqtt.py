@@ -88,7 +88,7 @@ class Subscriber:
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
         self._client.on_subscribe = lambda *_: setattr(self, "ready", True)
-        self._client.on_message = lambda _c, _d, it: self.got.append((it.topic, it.payload, it.retain))
+        self._client.on_message = lambda _c, _d, it: self.got.append((it.topic, bytes(it.payload), it.retain))
         self._client.connect_async("127.0.0.1", port)
         self._client.loop_start()
         wait_for(lambda: self.ready, "the subscriber is there")
