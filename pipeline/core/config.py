@@ -88,25 +88,32 @@ def parse_yaml(data: bytes, origin: str) -> dict[str, Any]:
     """Plain mappings from a YAML file that people write, with keys as they stand there (`on` is "on", not true).
 
     Raises:
-        ConfigError: it is no YAML, no mapping, names a key twice, or holds an alias; aliases can blow up a small file.
+        ConfigError: it is no YAML, no mapping, names a key twice, or holds a tag or an alias.
     """
     try:
         values = yaml.load(data, _PlainLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{origin} is not YAML that can be read: {error}") from None
+        raise ConfigError(f"{origin} is not YAML that can be read: {_told(error)}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} holds no keys")
     return values
 
 
+def _told(error: Exception) -> str:
+    """What and where, without the lines about it, which the parser would quote with what they hold."""
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or str(error)
+    return URL.sub(r"\1...", f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else what)
+
+
 class _PlainLoader(yaml.SafeLoader):
-    """Mappings, lists and plain values, nothing else."""
+    """Mappings, lists and plain values, nothing else: aliases can make gigabytes of a small file."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
             raise yaml.constructor.ConstructorError(
-                problem="an alias is not allowed; write the value out", problem_mark=mark
+                problem="aliases and tags are not allowed; write the value itself", problem_mark=event.start_mark
             )
         return super().compose_node(parent, index)
 

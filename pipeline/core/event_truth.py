@@ -215,7 +215,11 @@ def incidents(events: Sequence[TruthEvent], within_s: float) -> tuple[TruthEvent
 
 
 def hours_watched(truth: Truth, segments: Sequence[Segment]) -> dict[str, float]:
-    """Hours by camera in which a false alarm would have counted: the segments without what is ignored in them."""
+    """Hours by camera in which a false alarm would have counted: the segments without what is ignored in them.
+
+    Raises:
+        DataError: all the time of a camera is ignored, or segments are wrong as for `clipped`.
+    """
     hours = {}
     for camera, mine in _by_camera(segments).items():
         cuts = [cut for it in truth.ignored if it.camera == camera for s in mine if (cut := _cut(it, s))]
@@ -223,5 +227,10 @@ def hours_watched(truth: Truth, segments: Sequence[Segment]) -> dict[str, float]
         for cut in sorted(cuts, key=lambda it: it.start_s):
             free -= max(0.0, cut.end_s - max(cut.start_s, reached))
             reached = max(reached, cut.end_s)
+        if free <= TINY:
+            raise DataError(
+                f"camera {camera}: all its time is ignored, so nothing of it can be judged; if an ignore region is "
+                "always there, exclude the place by a zone of the site and leave the region out of the truth"
+            )
         hours[camera] = free / 3600
     return hours

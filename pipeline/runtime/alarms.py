@@ -1,9 +1,10 @@
 """From tracks to events: when an alarm is raised, how long it lasts, and what belongs to it.
 
-A track *stays* in a zone from its first sighting there at or above its class's threshold and least height. Once it has
-stayed for the least duration, the event of its class and zone begins, or goes on if there is one: the operator is
-called once for all who are there. From then on any sighting carries the event on. It lasts while one of its tracks is
-there, and ends when none was for the grace or the cool-down, whichever is longer; its end is the last sighting.
+A track *stays* in a zone from its first sighting there at or above its class's threshold and least height. Once the
+tracker has confirmed it and it has stayed for the least duration, the event of its class and zone begins, or goes on if
+there is one: the operator is called once for all who are there. From then on any sighting carries the event on. It
+lasts while one of its tracks is there, and ends when none was for the grace or the cool-down, whichever is longer; its
+end is the last sighting. What begins within that time and stays long enough goes on with it.
 """
 
 import math
@@ -15,7 +16,7 @@ import numpy as np
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.runtime.site import CameraRules
 from pipeline.runtime.tracking import Track
-from pipeline.runtime.zones import Crossing, Floats, feet
+from pipeline.runtime.zones import TINY, Crossing, Floats, feet
 
 GRACE_S = 3.0  # longer than the time between two looks at a scene where nothing moves
 BAND = 0.1  # of an object's height: so far from a line it is clear of it; the jitter of a box is about half of that
@@ -48,8 +49,9 @@ class _Stay:
     start_s: float  # first sighting
     last_s: float  # latest sighting that counts
     score: float  # the highest of them
+    confirmed: bool  # by the tracker
     here: bool = True  # whether it was there when it was looked for last
-    member: bool = False  # of an event
+    member: bool = False  # long enough, so part of its zone's event
     crossing: Crossing | None = None  # of a line
     done: list[tuple[str, float]] = field(default_factory=list)  # crossings not yet told: direction, when
 
@@ -128,7 +130,7 @@ class AlarmLogic:
         """
         self._advance(timestamp_s)
         self._forget({track.track_id for track in tracks})
-        self._see([track for track in tracks if track.confirmed and track.visible], size)
+        self._see([track for track in tracks if track.visible], size)
         events = [*self._ended(), *self._begun(), *self._crossed()]
         return events + self._moved() if moving else events
 
@@ -171,9 +173,9 @@ class AlarmLogic:
         """One sighting; what is unsure or elsewhere begins no stay, and what is unsure prolongs none but an alarm's."""
         stay, sure = self._stays.get(key), track.score >= self._thresholds[key[1]]
         if stay is None and there and sure:
-            stay = self._stays[key] = _Stay(track.last_s, track.last_s, track.score)
+            stay = self._stays[key] = _Stay(track.last_s, track.last_s, track.score, track.confirmed)
         if stay is not None:
-            stay.here = there
+            stay.here, stay.confirmed = there, track.confirmed
             if there and (sure or stay.member):
                 stay.note(track.last_s, track.score)
         return stay if there else None
@@ -191,23 +193,25 @@ class AlarmLogic:
                 if way and line.direction in {"both", way}:
                     stay.done.append((way, track.last_s))
 
-    def _lasting(self, key: _Key, stay: _Stay) -> bool:
-        return stay.last_s - stay.start_s >= self._rules.classes[key[1]].min_duration_s
+    def _counts(self, key: _Key, stay: _Stay) -> bool:
+        """Whether it has been long enough, once and for all."""
+        least = self._rules.classes[key[1]].min_duration_s
+        stay.member = stay.member or (stay.confirmed and stay.last_s - stay.start_s >= least - TINY)
+        return stay.member
 
     def _ended(self) -> Iterator[Event]:
         """Events that nobody carries on any more."""
         for place, spell in list(self._spells.items()):
             mine = [stay for key, stay in self._stays.items() if key[1:] == place]
-            carried = any(stay.here if stay.member else stay.start_s <= spell.last_s + self._hold for stay in mine)
+            carried = any(stay.start_s <= spell.last_s + self._hold for stay in mine)  # or may yet be
             if self._now - spell.last_s > self._hold and not carried:
                 yield self._spells.pop(place).told(spell.last_s)
 
     def _begun(self) -> Iterator[Event]:
         """Tracks that have stayed long enough begin the event of their class and zone, or join it."""
         for key, stay in self._stays.items():
-            if stay.crossing or not (stay.member or self._lasting(key, stay)):
+            if stay.crossing or not self._counts(key, stay):
                 continue
-            stay.member = True
             begins = key[1:] not in self._spells
             if begins:
                 self._spells[key[1:]] = self._spell(PRESENCE, key[1:], stay.start_s, alarm=True)
@@ -219,7 +223,7 @@ class AlarmLogic:
     def _crossed(self) -> Iterator[Event]:
         """Crossings of tracks that were seen long enough; each begins and ends at once."""
         for key, stay in self._stays.items():
-            if not (stay.done and self._lasting(key, stay)):
+            if not (stay.crossing and self._counts(key, stay)):
                 continue
             for direction, at_s in stay.done:
                 spell = self._spell(CROSSING, key[1:], at_s, alarm=True, direction=direction)

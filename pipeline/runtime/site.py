@@ -31,10 +31,8 @@ def _polygon(corners: tuple[Point, ...]) -> tuple[Point, ...]:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"\w[\w .-]{0,63}", text):  # it becomes a folder's name and part of a topic
-        raise ValueError(
-            "must be 1 to 64 letters, digits, spaces or any of _ . -, and begin with a letter, a digit or _"
-        )
+    if not re.fullmatch(r"(?![. ])[^/\\+#\x00-\x1f\x7f]{1,64}", text):  # it becomes a folder's name and part of a topic
+        raise ValueError("must be 1 to 64 characters, none of / \\ + #, and must not begin with a dot or a space")
     return text
 
 
@@ -154,10 +152,11 @@ class CameraRules:
         Raises:
             ConfigError: a class is none of the model's, or none is named though motion alone raises no alarm.
         """
-        if lines := self._unknown(camera, tuple(known)):
+        if lines := self.unfit(camera, tuple(known)):
             raise bad_values(SITE.name, lines)
 
-    def _unknown(self, camera: str, known: tuple[str, ...]) -> list[str]:
+    def unfit(self, camera: str, known: tuple[str, ...]) -> list[str]:
+        """What of this a model with the classes `known` cannot do, a line each."""
         if not self.classes and self.mode == "conservative":
             return [f"cameras.{camera}: no class is named, so nothing could alarm; name one of {', '.join(known)}"]
         return [
@@ -193,7 +192,7 @@ class Site(Params):
         """
         classes = tuple(known)
         names = dict.fromkeys([*self.cameras, *cameras])
-        lines = [line for name in names for line in self.camera(name)._unknown(name, classes)]  # noqa: SLF001
+        lines = [line for name in names for line in self.camera(name).unfit(name, classes)]
         if lines:
             raise bad_values(SITE.name, lines)
 

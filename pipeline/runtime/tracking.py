@@ -2,14 +2,12 @@
 
 ByteTrack (Zhang et al. 2022, https://arxiv.org/abs/2110.06864): a Kalman filter says where each track should be now,
 confident detections are assigned to tracks first, then unsure ones to what is left, so an object that is half hidden
-keeps its id. Three things differ, because detection runs when something moves and seldom otherwise: time is in
-seconds, not in frames; a track grows old only while it is looked for; and boxes are widened before they are compared
-(C-BIoU, Yang et al. 2023, https://arxiv.org/abs/2211.14317), since at a few detections a second the same object's boxes
-may not touch.
+keeps its id. It differs where detection runs a few times a second, at uneven times and seldom when nothing moves: time
+is in seconds, not in frames; a track grows old only while it is looked for; unsure detections may bring back what was
+lost, and one that is beyond doubt confirms its track alone. docs/tracking.md has the figures for each.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,13 +29,14 @@ INFO = np.dtype(
         ("first_s", "f8"),
         ("last_s", "f8"),
         ("hits", "i8"),
+        ("confirmed", "?"),
         ("missed_s", "f8"),  # the first look in vain since the latest detection, else inf
     ]
 )
-# Noise as shares of the box height, DeepSORT's (Wojke et al. 2017) turned from frames at 30 Hz into seconds.
-MEASURED = 0.05  # of a detection's centre, width and height
-DRIFT = 0.27  # of these by themselves, in a second
-ACCELERATION = 1.0  # change of speed, heights a second, in a second
+# Noise as shares of the box height, as in DeepSORT (Wojke et al. 2017), but in seconds; docs/tracking.md: how it was set.
+MEASURED = 0.1  # of a detection's centre, width and height
+DRIFT = 0.2  # of these by themselves, in a second
+ACCELERATION = 0.7  # change of speed, heights a second, in a second
 FIRST_SPEED = 1.9  # of a new track, heights a second
 
 
@@ -53,21 +52,19 @@ class TrackerParams:
         0.5  # from here on a detection may begin a track; one for all, or one a class
     )
     low_score: float = 0.1  # from here on it may go on with one
-    min_iou: float = 0.1  # of widened boxes, for confident detections
-    min_iou_low: float = 0.3  # of widened boxes, for unsure detections
-    widen: float = 0.3  # share of its size that a box grows on every side before boxes are compared
-    confirm_hits: int = 2  # detections that make a track more than a flicker
+    sure_score: float = 0.7  # from here on one detection makes a track more than a flicker
+    confirm_hits: int = 2  # below it, so many do
+    min_iou: float = 0.2  # of a detection with where its track should be
     max_age_s: float = 1.0  # a track ends after so long a search in vain
     max_gap_s: float = 5.0  # nothing is known of what was there before so long a time without a look
 
     def __post_init__(self) -> None:
-        shares = {"min_iou": self.min_iou, "min_iou_low": self.min_iou_low, "low_score": self.low_score}
-        bad = [f"{name} must be in 0..1, got {value}" for name, value in shares.items() if not 0 <= value <= 1]
-        least = {"widen": 0, "confirm_hits": 1, "max_age_s": 0, "max_gap_s": 0}
-        bad += [
-            f"{name} must be at least {low}, got {value}"
-            for name, low in least.items()
-            if not (value := getattr(self, name)) >= low
+        ranges = {"low_score": (0, 1), "min_iou": (0, 1), "confirm_hits": (1, 1e9)}
+        ranges |= {"max_age_s": (0, 1e9), "max_gap_s": (0, 1e9)}
+        bad = [
+            f"{name} must be in {low:g}..{high:g}, got {value:g}"
+            for name, (low, high) in ranges.items()
+            if not low <= (value := getattr(self, name)) <= high
         ]
         if bad:
             raise ConfigError(f"tracker: {'; '.join(bad)}")
@@ -114,17 +111,18 @@ class Tracker:
         """
         self._advance(timestamp_s)
         measured = _centred(found.boxes.astype(np.float64))
-        detection = np.full(len(self._info), -1)
-        taken = np.zeros(len(found), np.bool_)
-        for rows, columns, gate in self._rounds(found, detection, taken):
-            pairs = self._pairs(rows, columns, found, gate)
-            detection[pairs[0]], taken[pairs[1]] = pairs[1], True
+        high, low = self._high(found), found.scores >= self.p.low_score
+        confirmed = self._info["confirmed"]
+        detection, left = np.full(len(self._info), -1), np.ones(len(found), np.bool_)
+        for tracks, detections in ((confirmed, high), (confirmed, low), (~confirmed, high)):
+            t, d = self._pairs(tracks & (detection < 0), detections & left, found)
+            detection[t], left[d] = d, False
         seen = detection >= 0
         _correct(self._state, seen, measured[detection[seen]])
         self._note(seen, found, detection)
-        stays = seen | self._searched()
+        stays = self._now - self._info["missed_s"] < self.p.max_age_s
         self._info, self._state, seen = self._info[stays], self._state[stays], seen[stays]
-        born = np.flatnonzero(~taken & self._high(found))
+        born = np.flatnonzero(high & left)
         self._begin(found, measured, born)
         return self._tracks(np.concatenate([seen, np.ones(len(born), np.bool_)]))
 
@@ -142,24 +140,16 @@ class Tracker:
         high = np.asarray(self.p.high_score)
         return np.asarray(found.scores >= (high[found.labels] if high.ndim else high))
 
-    def _rounds(self, found: Detections, detection: Indices, taken: Mask) -> Iterator[tuple[Indices, Indices, float]]:
-        """Tracks, detections and the least IoU of each round of assignment, given what the rounds before took."""
-        high, confirmed = self._high(found), self._info["hits"] >= self.p.confirm_hits
-        low = ~high & (found.scores >= self.p.low_score)
-        looked_for = confirmed & np.isinf(self._info["missed_s"])  # an unsure detection does not bring back the lost
-        yield np.flatnonzero(confirmed), np.flatnonzero(high), self.p.min_iou
-        yield np.flatnonzero(looked_for & (detection < 0)), np.flatnonzero(low), self.p.min_iou_low
-        yield np.flatnonzero(~confirmed), np.flatnonzero(high & ~taken), self.p.min_iou
+    def _pairs(self, tracks: Mask, detections: Mask, found: Detections) -> tuple[Indices, Indices]:
+        """Which of the tracks (T,) and the detections (N,) belong together: one round.
 
-    def _pairs(self, rows: Indices, columns: Indices, found: Detections, gate: float) -> tuple[Indices, Indices]:
-        """Tracks and detections of one class that belong together: the assignment with the largest sum of IoU."""
+        Both are of one class and their IoU is not below the least; the sum of IoU is the largest that can be.
+        """
+        rows, columns = np.flatnonzero(tracks), np.flatnonzero(detections)
         if not (rows.size and columns.size):
             return rows[:0], columns[:0]
-        here = _widened(_corners(self._state[rows, 0]), self.p.widen)
-        there = _widened(found.boxes[columns].astype(np.float64), self.p.widen)
-        same = self._info["label"][rows, None] == found.labels[columns]
-        shared = iou(here, there)
-        shared[~same | (shared < gate)] = 0
+        shared = iou(_corners(self._state[rows, 0]), found.boxes[columns])
+        shared[(self._info["label"][rows, None] != found.labels[columns]) | (shared < self.p.min_iou)] = 0
         r, c = linear_sum_assignment(shared, maximize=True)
         good = shared[r, c] > 0
         return rows[r[good]], columns[c[good]]
@@ -170,13 +160,8 @@ class Tracker:
         info["score"][seen] = found.scores[which]
         info["last_s"][seen] = self._now
         info["hits"] += seen
+        info["confirmed"] |= (info["hits"] >= self.p.confirm_hits) | (seen & (info["score"] >= self.p.sure_score))
         info["missed_s"] = np.where(seen, np.inf, np.minimum(info["missed_s"], self._now))
-
-    def _searched(self) -> Mask:
-        """Which tracks (T,), if not seen, are still looked for; what flickers once is not."""
-        return np.asarray(
-            (self._info["hits"] >= self.p.confirm_hits) & (self._now - self._info["missed_s"] < self.p.max_age_s)
-        )
 
     def _begin(self, found: Detections, measured: Floats, born: Indices) -> None:
         new = np.zeros(len(born), INFO)
@@ -184,6 +169,7 @@ class Tracker:
         new["label"], new["score"] = found.labels[born], found.scores[born]
         new["first_s"] = new["last_s"] = self._now
         new["hits"], new["missed_s"] = 1, np.inf
+        new["confirmed"] = (new["score"] >= self.p.sure_score) | (self.p.confirm_hits == 1)
         self._next_id += len(born)
         self._info = np.concatenate([self._info, new])
         self._state = np.concatenate([self._state, _first(measured[born])])
@@ -191,8 +177,8 @@ class Tracker:
     def _tracks(self, seen: Mask) -> list[Track]:
         boxes = _corners(self._state[:, 0]).astype(np.float32)
         return [
-            Track(track_id, label, box, score, first, last, hits, hits >= self.p.confirm_hits, visible)
-            for (track_id, label, score, first, last, hits, _), box, visible in zip(
+            Track(track_id, label, box, score, first, last, hits, confirmed, visible)
+            for (track_id, label, score, first, last, hits, confirmed, _), box, visible in zip(
                 self._info.tolist(), boxes, seen.tolist(), strict=True
             )
         ]
@@ -208,7 +194,7 @@ def _first(measured: Floats) -> Floats:
     state = np.zeros((len(measured), 5, 4))
     height = np.maximum(measured[:, 3:], 1)
     state[:, 0] = measured
-    state[:, 2] = (2 * MEASURED * height) ** 2
+    state[:, 2] = (MEASURED * height) ** 2
     state[:, 4] = (FIRST_SPEED * height) ** 2
     return state
 
@@ -243,8 +229,3 @@ def _centred(boxes: Floats) -> Floats:
 def _corners(centred: Floats) -> Floats:
     half = centred[:, 2:] / 2
     return np.concatenate([centred[:, :2] - half, centred[:, :2] + half], axis=1)
-
-
-def _widened(boxes: Floats, share: float) -> Floats:
-    by = share * (boxes[:, 2:] - boxes[:, :2])
-    return np.concatenate([boxes[:, :2] - by, boxes[:, 2:] + by], axis=1)

@@ -153,11 +153,14 @@ def test_keys_of_yaml_are_words() -> None:
     [
         pytest.param(b"a: 1\nb: 2\na: 3", "the key 'a' stands here twice", id="twice"),
         pytest.param(b"x: {a: 1, a: 3}", "the key 'a' stands here twice", id="twice below"),
-        pytest.param(b"a: &x 1\nb: *x", "an alias is not allowed", id="alias"),
+        pytest.param(b"a: &x 1\nb: *x", "aliases and tags are not allowed", id="alias"),
+        pytest.param(b"a: !!timestamp x", "aliases and tags are not allowed", id="tag"),
         pytest.param(b"5", "holds no keys", id="no mapping"),
+        pytest.param(b"a: {s: http://u:secret@h/,\nb: [}", r"read: line 2, column 5: expected .*$", id="where"),
         pytest.param(b"a: 2020-13-45", "is not YAML that can be read", id="no such day"),
     ],
 )
 def test_what_parse_yaml_refuses(content: bytes, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=told) as caught:
         parse_yaml(content, "site.yaml")
+    assert "secret" not in str(caught.value)

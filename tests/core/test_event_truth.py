@@ -169,6 +169,10 @@ def test_clipped(whole: tuple[float, float], events: list[object], ignored: list
     assert {it.zone for it in (*truth.events, *truth.ignored)} <= {"door"}
 
 
+def test_rounding_does_not_make_an_event_too_short() -> None:
+    assert len(clipped(Truth((event(11.9, 12.1),), ()), SEGMENTS, lambda *_: 0.2).events) == 1  # 0.19999999999999929
+
+
 def test_ignored_moments_are_clipped_too_however_short() -> None:
     truth = clipped(Truth((), (event(19.9, 33),)), SEGMENTS, lambda *_: 0.5)
     assert [(it.start_s, it.end_s) for it in truth.ignored] == [(19.9, 20), (30, 33)]
@@ -217,6 +221,11 @@ def test_incidents() -> None:
         event(5, 6, camera="lot"),
     )
     assert len(incidents(events, within_s=3.0)) == 6
+
+
+def test_a_camera_whose_time_is_all_ignored_cannot_be_judged() -> None:
+    with pytest.raises(DataError, match="camera lot: all its time is ignored"):
+        hours_watched(Truth((), (event(0, 3, "lot"), event(2, 9, "lot"))), SEGMENTS)
 
 
 def test_hours_are_those_in_which_a_false_alarm_would_have_counted() -> None:
