@@ -15,12 +15,12 @@ import numpy as np
 
 from pipeline.core.types import Detections
 from pipeline.runtime.alarms import AlarmLogic, Event
+from pipeline.runtime.frames import Gap, LazyFrame
 from pipeline.runtime.health import HealthFinding
 from pipeline.runtime.motion import Motion, MotionGate, MotionParams
 from pipeline.runtime.session import Session
 from pipeline.runtime.site import CameraRules
 from pipeline.runtime.tracking import Track, Tracker, TrackerParams
-from pipeline.runtime.frames import Gap, LazyFrame
 
 WIDTH = 160  # pixels of the picture in which the gate looks for motion
 PARTS = ("decode", "motion", "detection", "tracking")
@@ -81,7 +81,7 @@ class CameraPipeline:
         clock: seconds; what the parts' times are taken with.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of one way, each with its own parameters
+    def __init__(
         self,
         camera: str,
         detector: Detector,

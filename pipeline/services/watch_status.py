@@ -125,7 +125,9 @@ def balance(status: Sequence[CameraStatus], outlets: Sequence[OutletStatus]) -> 
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in it.seconds.items())
         gaps = f", {_many(it.gaps, 'gap')} of {it.gap_s:.1f} s" if it.gaps else ""
         how = f" - {it.problem}" if it.problem else ""
-        lines.append(f"{it.camera}: {it.frames} frames, {it.looks} detections, {it.dropped} dropped{gaps}; {spent}{how}")
+        lines.append(
+            f"{it.camera}: {it.frames} frames, {it.looks} detections, {it.dropped} dropped{gaps}; {spent}{how}"
+        )
     lines += [
         f"{it.name}: {it.taken} observations taken, {it.lost} lost, {it.failed} failed - {it.problem or 'too slow'}"
         for it in outlets
