@@ -14,22 +14,14 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.core.types import Detections
-<<<<<<< HEAD
 from pipeline.runtime.alarms import Event
 from pipeline.runtime.following import Follower
-=======
-from pipeline.runtime.alarms import AlarmLogic, Event
->>>>>>> f-watch
 from pipeline.runtime.frames import Gap, LazyFrame
 from pipeline.runtime.health import HealthFinding
 from pipeline.runtime.motion import Motion, MotionGate, MotionParams
 from pipeline.runtime.session import Session
 from pipeline.runtime.site import CameraRules
-<<<<<<< HEAD
 from pipeline.runtime.tracking import Track, TrackerParams
-=======
-from pipeline.runtime.tracking import Track, Tracker, TrackerParams
->>>>>>> f-watch
 
 WIDTH = 160  # pixels of the picture in which the gate looks for motion
 PARTS = ("decode", "motion", "detection", "tracking")
