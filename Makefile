@@ -2,12 +2,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 LABELSTUDIO := .labelstudio
+SERVERS := mosquitto python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro test lint bench ui labelstudio browser clean
+.PHONY: help repro test lint bench ui labelstudio browser servers clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -44,7 +45,12 @@ browser: # Debian's, for the tests that look at pages
 		{ [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium > /dev/null; } || \
 		echo "no browser: install chromium, else the tests that look at pages are skipped"
 
-test: lint $(LABELSTUDIO)/ready browser ## lint and all tests
+servers: # a real MQTT broker and a real RTSP server, Debian's, for the tests that break them
+	@{ command -v mosquitto && /usr/bin/python3 -c "import gi; gi.require_version('GstRtspServer', '1.0')"; } > /dev/null 2>&1 || \
+		{ [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends $(SERVERS) > /dev/null; } || \
+		echo "no broker or RTSP server: install $(SERVERS), else the tests that need them are skipped"
+
+test: lint $(LABELSTUDIO)/ready browser servers ## lint and all tests
 	python -m pytest -n 2 --dist loadfile
 
 bench: $(VENV)/ready ## speed against named peers, as ratios in one run
@@ -61,4 +67,4 @@ labelstudio: $(VENV)/ready $(LABELSTUDIO)/ready ## Label Studio on http://127.0.
 clean: ## remove the environment and everything that stages wrote
 	rm -rf $(VENV) $(LABELSTUDIO) .ultralytics .training .mypy_cache .ruff_cache .pytest_cache .import_linter_cache mlflow.db mlartifacts mlruns
 	rm -rf data/frames data/annotations data/splits data/training models/train models/export
-	rm -rf reports/evaluate reports/robustness reports/explain reports/verify reports/select reports/gate.json reports/register.json reports/ledger.json reports/index.html reports/comparison.html .dvc/cache .dvc/tmp
+	rm -rf reports/evaluate reports/robustness reports/explain reports/verify reports/fieldtest reports/select reports/gate.json reports/register.json reports/ledger.json reports/index.html reports/comparison.html .dvc/cache .dvc/tmp

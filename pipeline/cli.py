@@ -21,6 +21,7 @@ from pipeline.services.dvc import repair
 from pipeline.services.engines import COMMANDS as ENGINES
 from pipeline.services.labelling import commands as labelling
 from pipeline.services.predicting import predict_arguments, predict_command
+from pipeline.services.watching import watch_arguments, watch_command
 
 
 def compose_command(args: argparse.Namespace) -> None:
@@ -108,6 +109,7 @@ COMMANDS: Mapping[str, Command] = {
     "ledger": (ledger_command, _nothing),
     "compare": (compare_command, compare_arguments),
     "predict": (predict_command, predict_arguments),
+    "watch": (watch_command, watch_arguments),
     **BUNDLES,
 }
 GROUPS: Mapping[str, tuple[str, Mapping[str, Command]]] = {

@@ -56,29 +56,32 @@ def number_of(luma: NDArray[np.uint8]) -> int:
     return sum(1 << bit for bit, bar in enumerate(bars) if np.median(bar) > (DARK + LIGHT) / 2)
 
 
-def write_stream(path: Path, sizes: Sequence[tuple[int, int]] = (SIZE,), count: int = 1000) -> Path:
-    """`count` numbered frames of H.264 for the server, in equal parts of each size."""
-    with path.open("wb") as file:
-        for part, size in enumerate(sizes):
-            encoder: Any = av.CodecContext.create("libx264", "w")
-            encoder.width, encoder.height, encoder.pix_fmt = *size, "yuv420p"
-            encoder.time_base, encoder.framerate, encoder.gop_size = Fraction(1, RATE), RATE, GOP
-            encoder.options = {"preset": "ultrafast", "tune": "zerolatency"}
-            numbers = range(part * count // len(sizes), (part + 1) * count // len(sizes))
-            frames = [av.VideoFrame.from_ndarray(numbered(n, size), format="rgb24") for n in numbers]
-            for packet in [packet for frame in [*frames, None] for packet in encoder.encode(frame)]:
-                data = bytes(packet)
-                file.write(len(data).to_bytes(4, "big") + data)
+def write_stream(
+    path: Path, sizes: Sequence[tuple[int, int]] = (SIZE,), count: int = 1000, gop: int = GOP, damaged: int = -1
+) -> Path:
+    """`count` numbered frames of H.264 for the server, in equal parts of each size; one of them may be damaged."""
+    units: list[bytes] = []
+    for part, size in enumerate(sizes):
+        encoder: Any = av.CodecContext.create("libx264", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = *size, "yuv420p"
+        encoder.time_base, encoder.framerate, encoder.gop_size = Fraction(1, RATE), RATE, gop
+        encoder.options = {"preset": "ultrafast", "tune": "zerolatency"}
+        numbers = range(part * count // len(sizes), (part + 1) * count // len(sizes))
+        frames = [av.VideoFrame.from_ndarray(numbered(n, size), format="rgb24") for n in numbers]
+        units += [bytes(packet) for frame in [*frames, None] for packet in encoder.encode(frame)]
+    if damaged >= 0:
+        units[damaged] = units[damaged][:10] + bytes(byte ^ 0x55 for byte in units[damaged][10:])
+    path.write_bytes(b"".join(len(unit).to_bytes(4, "big") + unit for unit in units))
     return path
 
 
 class Camera:
     """A camera that can be cut off, frozen, and come back under the same address. `zero` is when frame 0 was shown."""
 
-    def __init__(self, stream: Path, user: str = "", certificate: Path | None = None) -> None:
+    def __init__(self, stream: Path, user: str = "", certificate: Path | None = None, gop: int = GOP) -> None:
         self.zero = time.time()
         self.port = 0
-        self._more = (str(stream), str(RATE), str(GOP), str(self.zero), user, str(certificate or ""))
+        self._more = (str(stream), str(RATE), str(gop), str(self.zero), user, str(certificate or ""))
         self._server: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -112,9 +115,9 @@ class Camera:
 
 
 @contextmanager
-def camera(stream: Path, user: str = "", certificate: Path | None = None) -> Iterator[Camera]:
+def camera(stream: Path, user: str = "", certificate: Path | None = None, gop: int = GOP) -> Iterator[Camera]:
     """A camera that runs, and is gone afterwards."""
-    it = Camera(stream, user, certificate)
+    it = Camera(stream, user, certificate, gop)
     it.start()
     try:
         yield it

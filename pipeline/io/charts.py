@@ -59,15 +59,14 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a chart of rows: a figure with its interval, a heading, or what could not be measured."""
+    """One line of a chart of rows: a figure with its interval, or what could not be measured."""
 
     label: str
-    value: float | None = None  # None: `note` says why, unless it is a heading
+    value: float | None = None  # None: `note` says why
     low: float | None = None
     high: float | None = None
     note: str = ""  # what it rests on
     parts: tuple[tuple[str, float], ...] = ()  # figures that the value is the mean of, by name, the mildest first
-    heading: bool = False
 
 
 def lines(
@@ -234,9 +233,9 @@ def _rows(
     limits: dict[str, Any] = {"domain": domain} if domain else {"zero": True}
     interval = {"type": "rule", "strokeWidth": 2.5, "color": FIRST, "aria": False}
     in_rows = [
-        *(_text(f"datum.heading == {flag}", "label", -10, "right", look) for flag, look in LOOKS.items()),
-        _text("!datum.heading && datum.value != null", "note", ROWS_WIDTH + 8, "left", {"color": SOFT}),
-        _text("!datum.heading && datum.value == null", "note", 4, "left", {"color": SOFT, "limit": ROWS_WIDTH + 60}),
+        _text("true", "label", -10, "right", {"color": INK, "limit": LABEL}),
+        _text("datum.value != null", "note", ROWS_WIDTH + 8, "left", {"color": SOFT}),
+        _text("datum.value == null", "note", 4, "left", {"color": SOFT, "limit": ROWS_WIDTH + 60}),
         _only("datum.low != null") | {"mark": interval, "encoding": {"x": {"field": "low"}, "x2": {"field": "high"}}},
         *(_only("datum.value != null") | mark for mark in marks),
     ]
@@ -250,12 +249,6 @@ def _rows(
             "layer": [it | {"encoding": {"y": row, **it["encoding"]}} for it in in_rows] + _broken("x", x, asked),
         }
     )
-
-
-LOOKS = {
-    "true": {"color": INK, "fontWeight": "bold", "limit": LABEL},
-    "false": {"color": INK, "limit": LABEL},
-}
 
 
 def _text(test: str, field: str, x: int, align: str, look: Mapping[str, Any]) -> dict[str, Any]:

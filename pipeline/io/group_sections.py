@@ -157,8 +157,12 @@ def preconditions(sheet: Figures) -> Section:
     rows = tuple((text(it["title"]), text(it["words"]), text(_evidence(it))) for it in lines)
     table = Table("Preconditions", ("Condition", "What was measured", "Evidence"), rows, sheet.origin)
     question = "Under which conditions does it hold?"
-    drawn = tuple(_heights(it, sheet) for it in lines if it["condition"] == HEIGHT and it["parts"])
+    drawn = tuple(_heights(it, sheet) for it in lines if it["condition"] == HEIGHT and _seen(it))
     return Section("preconditions", "Preconditions", question, facts, notes, (table,), drawn, source=sheet.origin)
+
+
+def _seen(condition: Figures) -> bool:
+    return any(part["recall"] is not None for part in condition["parts"])
 
 
 def _heights(heights: Figures, sheet: Figures) -> Chart:

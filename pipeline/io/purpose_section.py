@@ -12,7 +12,7 @@ MEASURED = {  # of metrics.json -> title, section
     "recall": ("Recall at the operating point", "benchmark"),
     "false_alarms_per_frame": ("False alarms per frame", "benchmark"),
 }
-EVERYWHERE = "everything measured"
+EVERYWHERE = "the whole benchmark"
 
 
 def headlines(metrics: Figures, ledger: Figures, robustness: Figures, verified: Figures) -> tuple[Headline, ...]:

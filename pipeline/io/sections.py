@@ -72,8 +72,8 @@ def benchmark(metrics: Figures, operating: Figures, reports: Folder) -> Section:
     bins = reports.table(IOUS, "evaluate", ("iou", "objects"))
     pictures = (
         _precision_recall(curves, metrics, reports.name(CURVES)),
-        drawn(reports, "evaluate", *CONFUSION),
         _ious(bins, metrics.get("mean_iou"), reports.name(IOUS)),
+        drawn(reports, "evaluate", *CONFUSION),
     )
     return Section(
         "benchmark", "Benchmark", "How good is it?", tuple(facts), notes, (table,), pictures, source=metrics.origin
@@ -165,7 +165,7 @@ def _rule(rule: Figures) -> str:
 
 def errors(metrics: Figures, reports: Folder) -> Section:
     """What goes wrong, what it costs, and where false alarms are."""
-    pictures = (_costs(metrics["tide"]), drawn(reports, "evaluate", *ALARMS_PICTURE))
+    pictures = (_costs(metrics["tide"]), drawn(reports, "evaluate", *ALARMS_PICTURE, wide=True))
     tables = (_tide_table(metrics["tide"]), _cause_table(metrics["false_alarms_by_cause"]))
     notes = (
         "Costs are TIDE's dAP at IoU 0.5, over all scores: the AP50 to be gained by mending that error alone.",
@@ -279,6 +279,6 @@ def _issue_cells(it: Figures) -> tuple[Cell, ...]:
     return (kind, number(it["suspicion"]), *says, number(it["score"]), number(it["iou"]), *place)
 
 
-def drawn(folder: Folder, stage: str, file: str, caption: str, alt: str) -> Picture:
+def drawn(folder: Folder, stage: str, file: str, caption: str, alt: str, *, wide: bool = False) -> Picture:
     """A picture that a stage left. Raises DataError where it is missing; names the stage."""
-    return Picture(caption, alt, folder.name(file), uri=embedded(folder.path_of(file, stage)))
+    return Picture(caption, alt, folder.name(file), uri=embedded(folder.path_of(file, stage)), wide=wide)

@@ -51,7 +51,7 @@ class _Stay:
     score: float  # the highest of them
     confirmed: bool  # by the tracker
     here: bool = True  # whether it was there when it was looked for last
-    member: bool = False  # of an event
+    member: bool = False  # long enough, so part of its zone's event
     crossing: Crossing | None = None  # of a line
     done: list[tuple[str, float]] = field(default_factory=list)  # crossings not yet told: direction, when
 
@@ -193,23 +193,25 @@ class AlarmLogic:
                 if way and line.direction in {"both", way}:
                     stay.done.append((way, track.last_s))
 
-    def _lasting(self, key: _Key, stay: _Stay) -> bool:
-        return stay.confirmed and stay.last_s - stay.start_s >= self._rules.classes[key[1]].min_duration_s - TINY
+    def _counts(self, key: _Key, stay: _Stay) -> bool:
+        """Whether it has been long enough, once and for all."""
+        least = self._rules.classes[key[1]].min_duration_s
+        stay.member = stay.member or (stay.confirmed and stay.last_s - stay.start_s >= least - TINY)
+        return stay.member
 
     def _ended(self) -> Iterator[Event]:
         """Events that nobody carries on any more."""
         for place, spell in list(self._spells.items()):
             mine = [stay for key, stay in self._stays.items() if key[1:] == place]
-            carried = any(stay.here if stay.member else stay.start_s <= spell.last_s + self._hold for stay in mine)
+            carried = any(stay.start_s <= spell.last_s + self._hold for stay in mine)  # or may yet be
             if self._now - spell.last_s > self._hold and not carried:
                 yield self._spells.pop(place).told(spell.last_s)
 
     def _begun(self) -> Iterator[Event]:
         """Tracks that have stayed long enough begin the event of their class and zone, or join it."""
         for key, stay in self._stays.items():
-            if stay.crossing or not (stay.member or self._lasting(key, stay)):
+            if stay.crossing or not self._counts(key, stay):
                 continue
-            stay.member = True
             begins = key[1:] not in self._spells
             if begins:
                 self._spells[key[1:]] = self._spell(PRESENCE, key[1:], stay.start_s, alarm=True)
@@ -221,7 +223,7 @@ class AlarmLogic:
     def _crossed(self) -> Iterator[Event]:
         """Crossings of tracks that were seen long enough; each begins and ends at once."""
         for key, stay in self._stays.items():
-            if not (stay.done and self._lasting(key, stay)):
+            if not (stay.crossing and self._counts(key, stay)):
                 continue
             for direction, at_s in stay.done:
                 spell = self._spell(CROSSING, key[1:], at_s, alarm=True, direction=direction)

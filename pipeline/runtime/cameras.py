@@ -16,7 +16,7 @@ from pipeline.runtime.outlets import Outlet
 from pipeline.runtime.watching import PARTS, CameraPipeline, Observation
 
 READERS_END_S = 2.0  # readers that hang in their source for longer are left behind
-SINKS_END_S = 5.0  # for each sink to take what waits
+SINKS_END_S = 30.0  # for a sink to take what waits: evidence has clips to write
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,14 +20,15 @@ __all__ = ["HealthFinding", "HealthMonitor", "HealthParams", "Reference", "make_
 MEDIAN_OF = 5  # looks: who is at a place for less than half of them is not seen
 UNCHANGED = 0.05  # grey levels, mean difference: below what a sensor's noise leaves, whatever the encoder does
 UNCHANGED_LOOKS = 4  # so many looks like the same one: a picture that stands still, not chance
+BLACK, WHITE = 12, 235  # grey levels: below, nothing can be seen; above, light leaves the sensor no noise
 FLAT = 1.5  # grey levels, standard deviation: a picture of nothing
 MOST = 0.8  # share of the looks in a window that must agree
 FEWEST = 5  # looks in a window
 
-SETTLED = 0.06  # share by which the level may change within so many looks, if contrast is to mean something
+SETTLING, SETTLED = 3, 0.05  # looks within which the level changes by less than this share, if contrast is to mean much
 
 SIGNAL, FROZEN = "no signal", "frozen"
-SUBTLE = {"defocused", "dirt"}  # not told while the exposure changes, when encoders leave detail out
+SUBTLE = {"defocused", "dirt", "web"}  # while the exposure changes, encoders leave detail out: only if plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class HealthMonitor:
         self._comparison = Comparison(reference)
         self._looks: deque[Luma] = deque(maxlen=MEDIAN_OF)
         self._votes: deque[_Vote] = deque()
-        self._levels: deque[float] = deque(maxlen=MEDIAN_OF)  # of the pictures judged
+        self._levels: deque[float] = deque(maxlen=SETTLING)  # of the pictures judged
         self._anchor: Luma | None = None
         self._unchanged = 0
         self._heard: float | None = None  # when a frame last came
@@ -112,18 +113,20 @@ class HealthMonitor:
         if luma.shape != self._shape:
             luma = np.asarray(cv2.resize(luma, self._shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         self._looks.append(luma)
-        if self._stands_still(luma):
-            if float(luma.std()) < FLAT:
-                return _Vote(now, SIGNAL, 1.0, f"one flat grey of level {luma.mean():.0f}, without noise")
+        still, level = self._stands_still(luma), float(luma.mean())
+        if still and level < WHITE and float(luma.std()) < FLAT:
+            return _Vote(now, SIGNAL, 1.0, f"one flat grey of level {level:.0f}, without noise")
+        if still and level < WHITE:
             return _Vote(now, FROZEN, 1.0, "the picture does not change at all, not even by the sensor's noise")
         if len(self._looks) < MEDIAN_OF:
             return _Vote(now, "")
         signs = self._comparison.measure(_median(*self._looks))
         self._levels.append(signs.level)
         settled = max(self._levels) <= min(self._levels) * (1 + SETTLED)
+        sure = settled or signs.flat > 0.4 or _new_lines(signs) > 0.02
         for kind, severity, detail in CAUSES:
             if (share := severity(signs)) > 0:
-                return _Vote(now, kind, share, detail(signs)) if settled or kind not in SUBTLE else None
+                return _Vote(now, kind, share, detail(signs)) if sure or kind not in SUBTLE else None
         return _Vote(now, "")
 
     def _stands_still(self, luma: Luma) -> bool:
@@ -200,12 +203,17 @@ def _beyond(value: float, tolerated: float, worst: float) -> float:
     return min(1.0, 0.1 + 0.9 * share) if share > 0 else 0.0
 
 
+def _hidden(it: Signs) -> float:
+    """Neither dark nor bright enough for light to be the reason."""
+    return _beyond(it.lost, 0.8, 1.0) if it.level > BLACK and it.bright < 0.3 and it.flat > 0.3 else 0.0
+
+
 def _dark(it: Signs) -> float:
-    return _beyond(it.level, min(45.0, 0.4 * it.usual), 0.0)
+    return _beyond(it.level, min(45.0, 0.4 * it.usual), 0.0) if it.high < 0.5 else 0.0
 
 
 def _bright(it: Signs) -> float:
-    return _beyond(it.level, max(190.0, it.usual + 45.0), 255.0)
+    return _beyond(it.level, max(190.0, it.usual + 45.0), 255.0) if it.bright > 0.3 else 0.0
 
 
 def _moved(it: Signs) -> float:
@@ -213,12 +221,18 @@ def _moved(it: Signs) -> float:
     return max(_beyond(it.shift, 0.04, 0.3), _beyond(abs(it.turn), 1.2, 6.0))
 
 
+def _new_lines(it: Signs) -> float:
+    """Share of the picture, less what a changed scene brings along."""
+    return it.lines - 0.1 * it.lost
+
+
 def _web(it: Signs) -> float:
-    return _beyond(it.lines - 0.1 * it.lost, 0.02, 0.2)
+    """A web adds to what was there; a lens out of focus leaves less of it."""
+    return _beyond(_new_lines(it), 0.01, 0.2) if it.flat < 0.3 else 0.0
 
 
 def _covered(it: Signs) -> float:
-    return _beyond(it.lost, 0.45, 1.0) if it.flat > 0.3 or it.agree > 0.12 else 0.0
+    return _beyond(it.lost, 0.33, 1.0) if it.flat > 0.3 else 0.0
 
 
 def _elsewhere(it: Signs) -> float:
@@ -226,20 +240,25 @@ def _elsewhere(it: Signs) -> float:
 
 
 def _defocused(it: Signs) -> float:
-    return _beyond(it.sharp, 0.6, 0.1)
+    return _beyond(it.sharp, 0.68, 0.1)
 
 
 def _dirty(it: Signs) -> float:
-    return _beyond(it.smeared, 0.12, 0.6)
+    return _beyond(it.smeared, 0.1, 0.6)
+
+
+def _hidden_words(it: Signs) -> str:
+    return f"nothing is seen of {100 * it.lost:.0f} % of the scene"
 
 
 # The first that applies is the cause: darkness takes away the contrast too, and a moved picture has new lines.
 CAUSES: tuple[tuple[str, Callable[[Signs], float], Callable[[Signs], str]], ...] = (
+    ("covered", _hidden, _hidden_words),
     ("too dark", _dark, lambda it: f"mean level {it.level:.0f}, usually {it.usual:.0f}"),
     ("too bright", _bright, lambda it: f"mean level {it.level:.0f}, usually {it.usual:.0f}"),
     ("moved", _moved, lambda it: f"shifted by {100 * it.shift:.0f} % of the width, turned by {it.turn:.1f} degrees"),
     ("web", _web, lambda it: f"thin bright lines that do not move, over {100 * it.lines:.1f} % of the picture"),
-    ("covered", _covered, lambda it: f"nothing is seen of {100 * it.lost:.0f} % of the scene"),
+    ("covered", _covered, _hidden_words),
     ("moved", _elsewhere, lambda it: f"another view: {100 * it.lost:.0f} % of the scene is not where it was"),
     ("defocused", _defocused, lambda it: f"fine detail is down to {100 * it.sharp:.0f} %"),
     ("dirt", _dirty, lambda it: f"{100 * it.smeared:.0f} % of the picture has lost its contrast"),

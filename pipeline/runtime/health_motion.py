@@ -3,14 +3,17 @@
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 Luma = NDArray[np.uint8]  # (h, w)
 Field = NDArray[np.float32]  # (h, w)
+Spectrum = NDArray[np.complex64]  # (h, w // 2 + 1)
 Matrix = NDArray[np.float64]  # (2, 3): takes pixels of the reference to those of the picture
 
 TURNS = tuple(float(turn) for turn in range(-6, 7))  # degrees: tilts that are searched for
 SMOOTH = 2.0  # pixels: of the phase correlation, for a motion falls between pixels and tilts
-STEPS = 6  # to the exact place after a search
+LIKELY = 3  # tilts that are tried to the exact place
+STEPS = 5  # to the exact place after a search
 FURTHEST = 1.0  # pixels: of one step
 OUTLIER = 25  # grey levels: a difference that no small motion makes
 
@@ -47,24 +50,27 @@ class Follower:
         small = shrunk(picture, 2)
         self._size = small.shape[1], small.shape[0]
         self._window = np.asarray(cv2.createHanningWindow(self._size, cv2.CV_32F), np.float32)
-        along, down = np.fft.fftfreq(self._size[0]), np.fft.fftfreq(self._size[1])
-        smooth = np.exp(-2 * (np.pi * SMOOTH) ** 2 * (along[None] ** 2 + down[:, None] ** 2))[..., None]
+        along, down = fft.rfftfreq(self._size[0]), fft.fftfreq(self._size[1])
+        smooth = np.exp(-2 * (np.pi * SMOOTH) ** 2 * (along[None] ** 2 + down[:, None] ** 2))
         turned = [warped(small, self._turned(turn)) for turn in TURNS]
-        self._spectra = [np.asarray(self._spectrum(it) * smooth, np.float32) for it in turned]
+        self._spectra = [np.asarray(np.conj(self._spectrum(it)) * smooth, np.complex64) for it in turned]
         self._stable = stable[::2, ::2] > 0
         self._slopes = _slopes(picture, stable)
         self._inverse = np.linalg.pinv((self._slopes @ self._slopes.T).astype(np.float64))
 
-    def search(self, luma: Luma) -> Matrix:
-        """The most likely motion of a picture, whatever it shows.
+    def search(self, luma: Luma) -> list[Matrix]:
+        """The most likely motions of a picture, whatever it shows.
 
         Phase correlation (Kuglin and Hines, 1975) with the reference at each tilt, then steps to the exact place.
         """
         spectrum = self._spectrum(shrunk(luma, 2))
         peaks = [self._peak(spectrum, reference) for reference in self._spectra]
-        best = max(range(len(TURNS)), key=lambda i: peaks[i][0])
-        matrix = cv2.invertAffineTransform(self._turned(TURNS[best])).astype(np.float64)
-        matrix[:, 2] = (matrix[:, 2] + peaks[best][1]) * 2
+        best = sorted(range(len(TURNS)), key=lambda i: -peaks[i][0])[:LIKELY]
+        return [self._exact(luma, TURNS[i], peaks[i][1]) for i in best]
+
+    def _exact(self, luma: Luma, turn: float, place: NDArray[np.float64]) -> Matrix:
+        matrix = np.asarray(cv2.invertAffineTransform(self._turned(turn)), np.float64)
+        matrix[:, 2] = (matrix[:, 2] + place) * 2
         for _ in range(STEPS):
             matrix = self.step(matrix, warped(luma, matrix))
         return matrix
@@ -92,17 +98,15 @@ class Follower:
         width, height = self._size
         return np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0), np.float64)
 
-    def _spectrum(self, small: Luma) -> Field:
-        """The phases alone, (h, w, 2)."""
+    def _spectrum(self, small: Luma) -> Spectrum:
+        """The phases alone."""
         centred = (small.astype(np.float32) - np.float32(small.mean())) * self._window
-        spectrum = np.asarray(cv2.dft(centred, flags=cv2.DFT_COMPLEX_OUTPUT), np.float32)
-        size = np.asarray(cv2.magnitude(spectrum[..., 0], spectrum[..., 1]), np.float32)
-        return np.asarray(spectrum / np.maximum(size, 1e-3)[..., None], np.float32)
+        spectrum = np.asarray(fft.rfft2(centred), np.complex64)  # a twentieth of the time of OpenCV's
+        return np.asarray(spectrum / np.maximum(np.abs(spectrum), 1e-3), np.complex64)
 
-    def _peak(self, spectrum: Field, reference: Field) -> tuple[float, NDArray[np.float64]]:
+    def _peak(self, spectrum: Spectrum, reference: Spectrum) -> tuple[float, NDArray[np.float64]]:
         """Height and place of the correlation's peak, half-sized pixels."""
-        cross = cv2.mulSpectrums(spectrum, reference, 0, conjB=True)
-        surface = cv2.idft(cross, flags=cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
+        surface = np.asarray(fft.irfft2(spectrum * reference, s=self._size[::-1]), np.float32)
         _, height, _, place = cv2.minMaxLoc(surface)
         wrapped = [at - side if at > side / 2 else at for at, side in zip(place, self._size, strict=True)]
         return float(height), np.array(wrapped, np.float64)

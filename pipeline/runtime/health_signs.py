@@ -29,9 +29,10 @@ ENOUGH = 5  # tiles that must tell it
 TEXTURE = 4.0  # grey levels: root mean square gradient (Sobel) from which on a tile has something to compare
 SAME = 0.6  # share of tiles that agree: nothing has moved, no search is needed
 FOUND = 0.25  # share of tiles that agree after a search: this is the reference, moved
-PATIENCE = 4  # looks between two searches, which take as long as ten looks
+PATIENCE, LONGEST = 2, 16  # looks between two searches, which take as long as five looks; twice as many after each
 THIN, REACH = 6, 7  # grey levels, pixels: a line is so much brighter than its surroundings, and thinner
 LIKE = 12  # grey levels: surroundings are as they were
+SATURATED = 235  # grey levels: white of video
 MARGIN = 6  # pixels at the border that a small motion may have brought into view
 
 
@@ -42,6 +43,7 @@ class Reference:
     picture: Luma  # (h, w)
     stable: Field  # (h, w) 1 where the frames agreed, 0 where something moved
     sharp: float = 1.0  # of its own frames: below 1 where what is fine is noise
+    lines: float = 0.0  # of its own frames: what passes by has thin lines too
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,15 @@ class Signs:
 
     level: float  # mean, grey levels
     usual: float  # the reference's mean
-    spread: float  # standard deviation, grey levels
+    bright: float  # share of saturated pixels
+    high: float  # level that a tenth of the pixels exceed, as a share of the reference's
     agree: float  # share of tiles that show what the reference shows, where it now lies
     shift: float  # how far the picture has moved, as a share of its width
     turn: float  # degrees that it has turned
     lost: float  # share of coarse tiles of which nothing is seen
     flat: float  # share of tiles that lost their contrast
     sharp: float  # share of the fine gradients that is left against that of the coarse ones, where they are best kept
-    lines: float  # share of pixels on new thin lines, over surroundings that are as they were
+    lines: float  # share of pixels on thin lines that are new, over surroundings that are not; beyond the usual
     smeared: float  # share of tiles that lost their contrast, against the tiles that kept it best
 
 
@@ -76,13 +79,15 @@ def make_reference(lumas: Sequence[Luma]) -> Reference:
     if len(shapes) > 1 or len(shapes[0]) != 2 or min(shapes[0]) < SMALLEST:
         raise DataError(f"a reference needs pictures (h, w) of one shape, at least {SMALLEST} a side, got {shapes}")
     stack = np.stack(lumas).astype(np.float32)
-    middle = np.median(stack, axis=(1, 2))
-    stack *= (np.median(middle) / np.maximum(middle, 1))[:, None, None]  # exposures differ
+    ratio = np.median(stack[:, ::4, ::4] / np.maximum(np.median(stack[:, ::4, ::4], axis=0), 1), axis=(1, 2))
+    stack /= np.maximum(ratio, 0.1)[:, None, None]  # exposures differ
     picture = np.median(stack, axis=0)
     away = np.quantile(np.abs(stack - picture), 0.8, axis=0)
     reference = Reference(np.clip(picture + 0.5, 0, 255).astype(np.uint8), (away < LIKE).astype(np.float32))
     comparison = Comparison(reference)
-    return replace(reference, sharp=min(1.0, float(np.median([comparison.measure(luma).sharp for luma in lumas]))))
+    usual = [comparison.measure(luma) for luma in lumas]
+    sharp, lines = (float(np.median([getattr(it, name) for it in usual])) for name in ("sharp", "lines"))
+    return replace(reference, sharp=min(1.0, sharp), lines=lines)
 
 
 class Comparison:
@@ -96,8 +101,9 @@ class Comparison:
         self._coarse = _Gradients(small, np.asarray(stable, np.float32), TILE // COARSE)
         self._follower = Follower(reference.picture, reference.stable)
         self._matrix = still()
-        self._wait = 0
-        self._sharp = reference.sharp
+        self._wait, self._patience = 0, PATIENCE
+        self._high = max(_high(reference.picture), 1.0)
+        self._sharp, self._few = max(reference.sharp, 0.1), reference.lines
         self._usual = float(reference.picture.mean())
         self._steep, self._inner = _steepness(reference), _inner(reference.stable)
 
@@ -111,14 +117,15 @@ class Comparison:
         return Signs(
             level=float(luma.mean()),
             usual=self._usual,
-            spread=float(luma.std()),
-            agree=fine.share(fine.correlation > AGREES),
+            bright=float((luma >= SATURATED).mean()),
+            high=_high(luma) / self._high,
+            agree=fine.agree,
             shift=float(np.hypot(*centre)) / width,
             turn=float(np.degrees(np.arctan2(self._matrix[1, 0], self._matrix[0, 0]))),
             lost=coarse.share((coarse.correlation < GONE) & (coarse.slope < GONE)),
             flat=fine.share(fine.left < WEAK),
-            sharp=_sharpness(fine, coarse) / max(self._sharp, 0.1),
-            lines=self._lines(laid),
+            sharp=_sharpness(fine, coarse) / self._sharp,
+            lines=max(0.0, self._lines(laid) - self._few),
             smeared=fine.share(fine.left < WEAK * min(1.0, best)),
         )
 
@@ -126,14 +133,15 @@ class Comparison:
         """The look laid over the reference: by the motion known so far, or by a search where that does not fit."""
         laid, compared = self._under(luma, self._matrix)
         self._wait -= 1
-        agree = compared.share(compared.correlation > AGREES)
-        if agree < SAME and self._wait < 0:
-            self._wait = PATIENCE
-            matrix = self._follower.search(luma)
-            other, found = self._under(luma, matrix)
-            if found.share(found.correlation > AGREES) > max(FOUND, agree):
-                laid, compared, self._matrix = other, found, matrix
-        elif agree >= FOUND:
+        if compared.agree >= SAME:
+            self._patience = PATIENCE
+        if compared.agree < SAME and self._wait < 0:
+            self._wait, self._patience = self._patience, min(2 * self._patience, LONGEST)
+            for matrix in self._follower.search(luma):
+                other, found = self._under(luma, matrix)
+                if found.agree > max(FOUND, compared.agree):
+                    laid, compared, self._matrix = other, found, matrix
+        elif compared.agree >= FOUND:
             self._matrix = self._follower.step(self._matrix, laid)  # serves the next look
         return laid, compared
 
@@ -149,6 +157,10 @@ class Comparison:
         new = np.asarray(cv2.subtract(change, ground), np.uint8) > self._steep
         like = (ground >= 128 - LIKE) & (ground <= 128 + LIKE)
         return float((new & like & self._inner).mean())
+
+
+def _high(luma: Luma) -> float:
+    return float(np.quantile(luma[::4, ::4], 0.9))
 
 
 def _steepness(reference: Reference) -> Luma:
@@ -189,6 +201,7 @@ class _Compared:
         self.left = reference.tiles((x * x + y * y) * reference.stable) / np.maximum(reference.energy, 1e-3)
         self.slope = reference.tiles(x * reference.x + y * reference.y) / np.maximum(reference.energy, 1e-3)
         self.correlation = self.slope / np.sqrt(np.maximum(self.left, 1e-6))
+        self.agree = self.share(self.correlation > AGREES)
 
     def share(self, tiles: NDArray[np.bool_]) -> float:
         """Share of tiles, of those in which the reference has gradients."""

@@ -16,7 +16,7 @@ from pipeline.core.params import SamplingParams, UsableParams
 from pipeline.runtime.frames import Gap, LazyFrame, OnGap, Ticks
 from pipeline.runtime.video import Clip
 
-OPEN_S, READ_S = 10.0, 10.0  # how long a camera may keep silent: when it is called, and between two packets
+OPEN_S, READ_S = 10.0, 5.0  # how long a camera may keep silent: when it is called, and between two packets
 OPTIONS = {
     "rtsp_transport": "tcp",
     "allowed_media_types": "video",
@@ -26,7 +26,7 @@ OPTIONS = {
 FIRST_S, LONGEST_S = 0.25, 2.0  # before connecting again: the first wait, and the cap; each drawn between half and all
 RATE = 25.0  # frames a second, of a camera that says none and sends no timestamps
 DRIFT_S = 2.0  # a camera's clock may be this far from ours before its frames are placed anew
-SLEW = 0.1  # of the time between frames, by which one that comes before its time sets the clock right
+SLEW, SLEW_S = 0.1, 0.02  # of the time between frames, and at most: by which one that comes early sets the clock right
 STEP_S = 0.001  # at least, between two frames
 HOLE_S = 1.0  # damaged frames that leave a hole this long are a gap
 # Asking again does not help, and cameras lock an account after some wrong passwords.
@@ -125,7 +125,7 @@ class Clock:
         if abs(early) > DRIFT_S or self._offset is None:
             self._offset = now - seconds
         elif early > 0:
-            self._offset -= min(early, SLEW * (seconds - self._before))
+            self._offset -= min(early, SLEW_S, SLEW * (seconds - self._before))
         self._before = seconds
         moment = self._offset + seconds if self.last is None else max(self._offset + seconds, self.last + STEP_S)
         self.last = round(moment, 6)

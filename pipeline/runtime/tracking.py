@@ -33,11 +33,12 @@ INFO = np.dtype(
         ("missed_s", "f8"),  # the first look in vain since the latest detection, else inf
     ]
 )
-# Noise as shares of the box height, as in DeepSORT (Wojke et al. 2017), but in seconds; docs/tracking.md: how it was set.
+# Noise as shares of the box height, as in DeepSORT (Wojke et al. 2017), but in seconds; set as docs/tracking.md says.
 MEASURED = 0.1  # of a detection's centre, width and height
 DRIFT = 0.2  # of these by themselves, in a second
 ACCELERATION = 0.7  # change of speed, heights a second, in a second
 FIRST_SPEED = 1.9  # of a new track, heights a second
+FADING_S = 3.0  # seconds in which a speed falls to 1/e by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class TrackerParams:
     sure_score: float = 0.7  # from here on one detection makes a track more than a flicker
     confirm_hits: int = 2  # below it, so many do
     min_iou: float = 0.2  # of a detection with where its track should be
-    max_age_s: float = 1.0  # a track ends after so long a search in vain
+    max_age_s: float = 2.0  # a track ends after so long a search in vain
     max_gap_s: float = 5.0  # nothing is known of what was there before so long a time without a look
 
     def __post_init__(self) -> None:
@@ -200,14 +201,23 @@ def _first(measured: Floats) -> Floats:
 
 
 def _predict(state: Floats, dt: float) -> None:
-    """Constant speed for `dt` seconds, disturbed by white noise of speed and acceleration."""
+    """Where the boxes are after `dt` seconds, at a speed that fades and is disturbed by white noise.
+
+    Who walks may stop: without fading, a box that is not looked at for seconds goes far astray.
+    """
     value, speed, var, cov, var_speed = (state[:, i] for i in range(5))
     height = np.maximum(value[:, 3:], 1)
     drift, pushed = (DRIFT * height) ** 2, (ACCELERATION * height) ** 2
-    value += dt * speed
+    left = math.exp(-dt / FADING_S)  # of the speed
+    way = FADING_S * (1 - left)  # seconds at the speed of before
+    value += way * speed
     np.maximum(value[:, 2:], 1, out=value[:, 2:])
-    var += 2 * dt * cov + dt**2 * var_speed + dt * drift + dt**3 / 3 * pushed
-    cov += dt * var_speed + dt**2 / 2 * pushed
+    speed *= left
+    var += 2 * way * cov + way**2 * var_speed + dt * drift + dt**3 / 3 * pushed
+    cov += way * var_speed
+    cov *= left
+    cov += dt**2 / 2 * pushed
+    var_speed *= left**2
     var_speed += dt * pushed
 
 

@@ -169,6 +169,10 @@ def test_clipped(whole: tuple[float, float], events: list[object], ignored: list
     assert {it.zone for it in (*truth.events, *truth.ignored)} <= {"door"}
 
 
+def test_rounding_does_not_make_an_event_too_short() -> None:
+    assert len(clipped(Truth((event(11.9, 12.1),), ()), SEGMENTS, lambda *_: 0.2).events) == 1  # 0.19999999999999929
+
+
 def test_ignored_moments_are_clipped_too_however_short() -> None:
     truth = clipped(Truth((), (event(19.9, 33),)), SEGMENTS, lambda *_: 0.5)
     assert [(it.start_s, it.end_s) for it in truth.ignored] == [(19.9, 20), (30, 33)]

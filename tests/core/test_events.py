@@ -161,6 +161,10 @@ def test_figures() -> None:
     assert found.delay_s == Delays(median=2.5, p90=5.5, max=5.5)
 
 
+def test_an_alarm_within_the_tolerance_before_its_event_has_no_delay() -> None:
+    assert figures(judged([event()], [alarm(9.5)])).delay_s == Delays(0.0, 0.0, 0.0)
+
+
 def test_where_nothing_is_there_nothing_is_said() -> None:
     found = figures(judged([], []))
     assert (found.recall, found.missed_share, found.precision, found.delay_s) == (None, None, None, None)

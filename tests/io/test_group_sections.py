@@ -97,3 +97,10 @@ def test_heights_are_drawn_against_what_is_asked() -> None:
     assert "not assessed: 4 of 30 objects" in chart.svg
     assert 'stroke="var(--c2)"' in chart.svg
     assert "the 0.9 that is asked for" in chart.caption
+
+
+def test_heights_of_which_nothing_is_known_are_not_drawn() -> None:
+    parts = [{"value": "below 48 px", "objects": 4, "reason": "4 of 30 objects", "recall": None}]
+    line = {"condition": "height", "title": "Box height", "state": "not assessed", "words": "No.", "parts": parts}
+    values = {"recall_floor": 0.9, "smallest_height_px": None, "conditions": [line]}
+    assert drawn(preconditions(Figures(values, "preconditions.json", "evaluate"))) == []

@@ -30,7 +30,7 @@ def test_what_is_asked_is_told_once_with_all_that_it_is_asked_of() -> None:
     )  # fmt: skip
     (table,) = purpose(gate(*limits), register(), CARD, INGEST, SHEET).tables
     assert [[cell.text for cell in row] for row in table.rows] == [
-        ["AP50", "at least 0.8", "everything measured, class.person"],
+        ["AP50", "at least 0.8", "the whole benchmark, class.person"],
         ["recall", "at least 0.4", "camera lobby, camera hall"],
         ["parity", "equal outputs", "export"],
         ["AP lost", "at most 0.02", "verify.cpu/int8"],
@@ -41,7 +41,7 @@ def test_what_is_asked_is_told_once_with_all_that_it_is_asked_of() -> None:
 def test_the_champion_is_a_condition_as_well() -> None:
     against = LINE | {"limit": "AP against the champion", "min": -0.05}
     (table,) = purpose(gate(), register(against), CARD, INGEST, SHEET).tables
-    assert [cell.text for cell in table.rows[0]] == ["AP against the champion", "at least -0.05", "everything measured"]
+    assert [cell.text for cell in table.rows[0]] == ["AP against the champion", "at least -0.05", "the whole benchmark"]
     assert table.source == "gate.json, register.json"
 
 

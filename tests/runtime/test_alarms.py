@@ -193,6 +193,40 @@ def test_an_unsure_sighting_raises_nothing_but_carries_an_alarm_on() -> None:
     assert run(logic(), both(between(0, 0.2), between(0.4, 9, score=0.2)), 20) == []
 
 
+def test_an_unsure_sighting_begins_no_stay() -> None:
+    begun, _ = run(logic(), both(between(0, 0.8, score=0.2), between(1.0, 3)), 10)
+    assert (begun.start_s, begun.confirmed_s) == (1.0, 1.6)
+    assert run(logic(), both(between(0, 0.8, score=0.2), between(1.0, 1.2)), 10) == []
+
+
+def test_two_sure_sightings_far_apart_are_no_stay() -> None:
+    seen = both(between(0, 0), between(0.2, 59.8, score=0.2), between(60, 60))
+    assert run(logic(), seen, 65) == []
+
+
+def test_the_score_is_the_highest() -> None:
+    begun, ended = run(logic(), both(between(0, 0.2), between(0.4, 1, score=0.7), between(1.2, 3, score=0.6)), 10)
+    assert (begun.score, ended.score) == (0.9, 0.9)
+
+
+def test_who_leaves_the_zone_ends_the_event_though_the_track_goes_on() -> None:
+    seen = both(between(0, 4, x=0.45), between(4.2, 30, x=0.75))
+    events = run(logic({"zones": ZONES}), seen, 4 + GRACE_S + 0.4)
+    assert spans(events) == [(0, 4)]
+
+
+def test_where_a_track_should_be_that_is_not_seen_moves_nobody_out_of_a_zone() -> None:
+    it = logic({"zones": ZONES})
+    run(it, between(0, 2, x=0.45), 2)
+    assert [e for t in range(3, 20) for e in it.update([track(2.0, x=0.75, visible=False)], float(t), SIZE)] == []
+
+
+def test_jitter_of_a_tenth_of_the_height_is_no_crossing() -> None:
+    jitter = [(0.5 + 0.03 * (-1) ** i, 0.8) for i in range(20)]
+    events = [e for e in run(logic(gate()), way([(0.3, 0.8), *jitter, (0.7, 0.8)]), 10) if e.kind == "crossing"]
+    assert [e.direction for e in events if e.end_s is None] == ["left_to_right"]
+
+
 def test_a_short_way_out_of_the_zone_does_not_end_an_event() -> None:
     out = 3.0
     seen = both(between(0, 4, x=0.45), between(4.2, 4 + out - 0.4, x=0.55), between(4 + out - 0.2, 9, x=0.45))
@@ -267,6 +301,19 @@ def test_a_crossing_is_told_when_its_track_was_seen_long_enough() -> None:
     assert (begun.start_s, begun.end_s, begun.confirmed_s) == (0.2, None, 0.6)
     assert ended == replace(begun, end_s=begun.start_s)
     assert not [e for e in run(logic(gate()), way(points[:3]), 9) if e.kind == "crossing"]
+
+
+@pytest.mark.parametrize(
+    "pause", [pytest.param({"score": 0.2}, id="seen-unsurely"), pytest.param({"visible": False}, id="not-looked-for")]
+)
+def test_who_pauses_before_the_line_crosses_it_all_the_same(pause: dict[str, Any]) -> None:
+    it = logic(gate())
+    run(it, between(0, 1, x=0.4), 1)
+    for t in range(2, 12):
+        seen_s = float(t) if "score" in pause else 1.0
+        assert it.update([track(seen_s, x=0.4, **pause)], float(t), SIZE) == []
+    events = run(it, lambda t: [track(t, x=0.6, score=0.2)], 12.2, from_s=12)
+    assert [(e.kind, e.direction, e.start_s) for e in events] == [("crossing", "left_to_right", 12.0)] * 2
 
 
 def test_two_who_cross_are_two_crossings_whatever_the_cool_down() -> None:

@@ -144,6 +144,18 @@ def test_a_new_size_in_mid_stream_goes_on(tmp_path: Path) -> None:
 
 
 @needs_rtsp
+def test_damaged_frames_are_left_out_and_a_hole_of_them_is_a_gap(tmp_path: Path) -> None:
+    broken, gop = 60, 50
+    stream = write_stream(tmp_path / "stream", count=100, gop=gop, damaged=broken)
+    with camera(stream, gop=gop) as cam, Viewer(cam.address()) as viewer:
+        viewer.until(lambda: len(viewer.gaps) == 2)
+    begin, end = viewer.gaps
+    assert (begin.reason, begin.seconds) == ("frames came damaged", None)
+    assert end.seconds == pytest.approx((100 - broken + 1) / RATE, abs=0.1)
+    assert not [number for _, number in viewer.frames if number >= broken and number < 100]
+
+
+@needs_rtsp
 def test_who_may_look_is_let_in(stream: Path) -> None:
     with camera(stream, SECRET) as cam, Viewer(cam.address(SECRET)) as viewer:
         viewer.until_more()
@@ -224,11 +236,11 @@ def test_an_address_that_is_none_says_so_and_nothing_else(address: str) -> None:
     [
         pytest.param([(0, 1), (0.04, 1.04), (0.08, 1.08)], [1, 1.04, 1.08], id="steady"),
         pytest.param([(0, 1), (0.04, 1.07), (0.08, 1.08)], [1, 1.04, 1.08], id="delays on the way do not count"),
-        pytest.param([(0, 1), (1, 1.2)], [1, 1.9], id="a bunch at the start: set right, a tenth at a time"),
+        pytest.param([(0, 1), (0.1, 1.01), (0.2, 1.02)], [1, 1.09, 1.18], id="a bunch: set right, a tenth at a time"),
         pytest.param([(0, 1), (0.04, 9)], [1, 9], id="a clock far behind"),
         pytest.param([(0, 1), (8, 1.04)], [1, 1.04], id="a clock far ahead"),
         pytest.param([(0, 1), (0.04, 1.04), "new", (0, 5), (0.04, 5.04)], [1, 1.04, 5, 5.04], id="connected again"),
-        pytest.param([(0, 1), (1.5, 1.5), "new", (0, 1.51)], [1, 2.35, 2.351], id="never back"),
+        pytest.param([(0, 1), (1.5, 1.5), "new", (0, 1.51)], [1, 2.48, 2.481], id="never back"),
     ],
 )
 def test_the_clock_keeps_the_cameras_steps_and_our_time(

@@ -243,11 +243,11 @@ def test_places_are_where_feet_are_of_what_is_tall_enough() -> None:
     rules = Site.parse("", {"version": 1, "rules": rule, "cameras": {"hall": camera}}).camera("hall")
     boxes = np.array(
         [
-            [0.4, 0.1, 0.6, 0.4],
+            [0.4, 0.1, 0.6, 0.3],
             [0.4, 0.3, 0.6, 0.4],
             [0.4, 0.6, 0.6, 0.9],
             [0.0, 0.1, 0.2, 0.4],
-        ]  # good, small, low, left
+        ]  # just tall enough (0.3 - 0.1 is 0.19999999999999998), small, low, left
     )
     person, vehicle = (
         {name: mask.tolist() for name, mask in rules.places(label, boxes).items()} for label in ("person", "vehicle")

@@ -65,7 +65,7 @@ def test_what_is_far_from_where_a_track_should_be_is_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "steps", [pytest.param([0.2] * 6, id="even"), pytest.param([0.1, 0.4, 0.2, 0.3, 0.1], id="uneven")]
+    "steps", [pytest.param([0.2] * 12, id="even"), pytest.param([0.1, 0.4, 0.2, 0.3, 0.1] * 2, id="uneven")]
 )
 def test_a_hidden_object_is_expected_where_it_would_be_at_that_time(steps: list[float]) -> None:
     times = np.cumsum([0.0, *steps])
@@ -73,7 +73,16 @@ def test_a_hidden_object_is_expected_where_it_would_be_at_that_time(steps: list[
     run(tracker, [(t, found(moved(BOX, 60 * t))) for t in times])
     (hidden,) = tracker.update(found(), times[-1] + 0.5)
     assert (hidden.confirmed, hidden.visible, hidden.last_s) == (True, False, times[-1])
-    assert hidden.box[0] == pytest.approx(100 + 60 * (times[-1] + 0.5), abs=3)
+    way = hidden.box[0] - (100 + 60 * times[-1])  # at full speed 30 pixels
+    assert 0.7 * 30 < way < 30
+
+
+def test_a_hidden_object_does_not_run_away() -> None:
+    tracker = Tracker(TrackerParams(max_age_s=60, max_gap_s=60))
+    run(tracker, [(0.2 * k, found(moved(BOX, 60 * 0.2 * k))) for k in range(20)])
+    ways = [tracker.update(found(), 4.0 + 10 * k)[0].box[0] - (100 + 60 * 3.8) for k in range(1, 5)]
+    assert np.all(np.diff(ways) >= 0)
+    assert ways[-1] <= 60 * 3.0  # its speed falls to 1/e in 3 s: no farther than 3 s at full speed
 
 
 def test_two_that_pass_one_another_keep_their_ids() -> None:

@@ -50,6 +50,9 @@ def test_feet_are_the_middle_of_the_lower_edge_inside_the_picture() -> None:
         pytest.param(ARROW, "", id="arrow"),
         pytest.param(TRIANGLE, "", id="triangle"),
         pytest.param([*SQUARE[:2], (0.8, 0.5), *SQUARE[2:]], "", id="a-point-on-a-straight-side"),
+        pytest.param(
+            [(0, 0), (0.3, 0), (0.3, 0.5), (0.7, 0.5), (0.7, 0), (1, 0), (1, 1), (0, 1)], "", id="sides-on-one-straight"
+        ),
         pytest.param(SQUARE[:2], "at least 3 points", id="two-points"),
         pytest.param([], "at least 3 points", id="none"),
         pytest.param([SQUARE[0], *SQUARE], "must not repeat a point: 0 and 1 are the same", id="a-point-twice"),

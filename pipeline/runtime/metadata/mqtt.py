@@ -201,7 +201,8 @@ class Mqtt:
     def status(self) -> str:
         """How it stands, in words for a status line."""
         with self._changed:
-            state = "connected" if self._connected else self._problem or "not connected yet"
+            absent = "closed" if self._closing else self._problem or "not connected yet"
+            state = "connected" if self._connected else absent
             counts = {"waiting": len(self._store) + self._under_way, "lost": sum(self._store.lost.values())}
         return ", ".join([f"{self._broker} {state}", *(f"{count} {what}" for what, count in counts.items() if count)])
 
