@@ -3,14 +3,16 @@
 Tries the artifact that ships on held-out footage, as a camera would run it: motion gate, detector, tracker, alarms.
 Reads the clips, their events and tracks and the site's rules from --footage, the model from --export, and which
 stretches no training has seen from --frames, --annotations and --splits. Writes to --out: fieldtest.json (event recall,
-false alarms an hour and time to detect with exact intervals; tracking; camera health and drift), curve.csv (missed
-against false alarms by operating threshold), and a clip and a still of each missed event and false alarm. Footage that
-is missing or too short is no failure: the report says what cannot be assessed.
+false alarms an hour and time to detect with exact intervals; tracking; camera health), curve.csv (missed against false
+alarms by operating threshold), and a clip and a still of each missed event and false alarm. Footage that is missing or
+too short is no failure: the report says what cannot be assessed.
 """
 
 import csv
 import io
+import math
 from argparse import Namespace
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,8 +27,8 @@ from tqdm import tqdm
 
 from pipeline.core import field_figures
 from pipeline.core.errors import DataError
-from pipeline.core.event_truth import Truth, from_tracks
-from pipeline.core.events import Mark
+from pipeline.core.event_truth import TINY, Truth, from_tracks
+from pipeline.core.events import Mark, TruthEvent
 from pipeline.core.footage import held_out
 from pipeline.core.parallel import map_ordered
 from pipeline.core.params import ComputeParams, FieldtestParams
@@ -35,13 +37,14 @@ from pipeline.core.tracks import Identified, TrackScores
 from pipeline.core.types import Annotation, Frame
 from pipeline.io.files import whole_folder, write_bytes, write_json
 from pipeline.io.formats.events import read_events
-from pipeline.io.formats.mot import read_mot
+from pipeline.io.formats.mot import NO_CLASS, read_mot
 from pipeline.io.images import encode_jpeg
 from pipeline.io.tables import read_annotations, read_frames, read_splits
 from pipeline.runtime.alarms import GRACE_S
-from pipeline.runtime.clips import write_clip
+from pipeline.runtime.clips import write_timed_clip
 from pipeline.runtime.contract import CONTRACT, Contract
 from pipeline.runtime.recording import Replay, replay
+from pipeline.runtime.session import open_session
 from pipeline.runtime.site import SITE, Site, read_site
 from pipeline.runtime.trial import Setting, Take, Trial, Tried, between, curve, trial, try_take
 from pipeline.runtime.video import SUFFIXES
@@ -55,7 +58,7 @@ Image = NDArray[np.uint8]
 Values = dict[str, Any]
 
 
-def takes(args: Namespace, classes: Sequence[str]) -> tuple[list[Take], dict[str, str]]:
+def takes(args: Namespace, setting: Setting) -> tuple[list[Take], dict[str, str]]:
     """The clips that can be tried, and why others cannot, by file name.
 
     Raises:
@@ -71,18 +74,19 @@ def takes(args: Namespace, classes: Sequence[str]) -> tuple[list[Take], dict[str
         labels.setdefault(annotation.frame_id, []).append(annotation)
     found, left_out = [], {}
     for path in _clips(args.footage / "clips"):
-        clip = path.relative_to(args.footage / "clips").with_suffix("").as_posix()
+        name = path.relative_to(args.footage / "clips")
+        clip = name.with_suffix("").as_posix()
         frames = ingested.get(clip, [])
         stretches = held_out(clip, frames, splits)
-        truth = _truth(args.footage / "events" / f"{clip}.json", frames, labels, classes)
+        truth = _truth(args.footage / "events" / f"{clip}.json", frames, labels, setting)
         if truth is None:
-            left_out[path.name] = "no events: neither a file of them, nor tracks in its annotations"
+            left_out[name.as_posix()] = "no events: neither a file of them, nor tracks in its annotations"
         elif not stretches:
-            left_out[path.name] = "nothing of it is held out: no frame of it is in the benchmark split"
+            left_out[name.as_posix()] = "nothing of it is held out: no frame of it is in the benchmark split"
         else:
             camera = stretches[0].camera
-            tracks = _tracks(args.footage / "tracks" / f"{clip}.txt", len(classes))
-            found.append(Take(path, camera, tuple(stretches), _of_camera(truth, camera), tracks))
+            tracks = _tracks(args.footage / "tracks" / f"{clip}.txt", len(setting.classes))
+            found.append(Take(path, name.as_posix(), camera, tuple(stretches), _of_camera(truth, camera), tracks))
     return found, left_out
 
 
@@ -93,9 +97,13 @@ def _clips(folder: Path) -> list[Path]:
 
 
 def _truth(
-    events: Path, frames: Sequence[Frame], labels: Mapping[str, Sequence[Annotation]], classes: Sequence[str]
+    events: Path, frames: Sequence[Frame], labels: Mapping[str, Sequence[Annotation]], setting: Setting
 ) -> Truth | None:
-    """Events of the file, or of the annotated tracks; moments under ignore regions come from the annotations."""
+    """Events of the file, or of the annotated tracks; moments under ignore regions come from the annotations.
+
+    Before the first and after the last annotated frame nobody has said what happens, so nothing is asked there.
+    """
+    classes = setting.classes
     marked = [frame for frame in frames if frame.frame_id in labels]
     regions = {frame.frame_id: [it for it in labels[frame.frame_id] if it.ignore] for frame in marked}
     ignored = from_tracks(marked, regions, classes, 0.0).ignored
@@ -104,7 +112,10 @@ def _truth(
     objects = [it for frame in marked for it in labels[frame.frame_id] if not it.ignore]
     if not marked or not all(it.track_id for it in objects):
         return None
-    return Truth(from_tracks(marked, labels, classes, GRACE_S).events, ignored)
+    times = [frame.timestamp_s or 0.0 for frame in marked]
+    unknown = (TruthEvent("", "", -math.inf, min(times)), TruthEvent("", "", max(times), math.inf))
+    found = from_tracks(marked, labels, classes, GRACE_S, setting.places)
+    return Truth(found.events, (*ignored, *unknown))
 
 
 def _of_camera(truth: Truth, camera: str) -> Truth:
@@ -114,19 +125,26 @@ def _of_camera(truth: Truth, camera: str) -> Truth:
 
 
 def _tracks(path: Path, classes: int) -> tuple[tuple[Identified, ...], ...]:
-    """True boxes with ids, of each class in each frame; none where there is no file."""
+    """True boxes with ids, of each class in each frame; none where there is no file.
+
+    Raises:
+        DataError: the file is none of tracks, or its lines name no class.
+    """
     if not path.is_file():
         return ()
     rows = read_mot(path)
+    if (rows.labels == NO_CLASS).any():
+        raise DataError(f"{path}: a line has no class; give frame,id,left,top,width,height,1,class,visibility")
     count = int(rows.frame.max(initial=0))
     considered = [rows.where((rows.labels == label + 1) & (rows.confidence > 0)) for label in range(classes)]
     return tuple(tuple(it.frames(count)) for it in considered)
 
 
 def attempt(take: Take, setting: Setting) -> list[Tried] | str:
-    """Every stretch of a clip that could be looked at, or why none could."""
+    """Every stretch of a clip, looked at, or why it could not be. A model that does not run is no fault of the clip."""
+    session = open_session(setting.model, threads=1)
     try:
-        return [it for it in try_take(take, setting) if it.segment.end_s > it.segment.start_s]
+        return try_take(take, session, setting)
     except DataError as problem:
         return str(problem)
 
@@ -172,8 +190,9 @@ def show(
     case: Case, it: Tried, told: Replay, p: FieldtestParams, classes: Sequence[str]
 ) -> Iterator[tuple[float, Image]]:
     """Seconds and picture of a case's clip: what was followed in orange, what is true in green."""
-    start = max(case.start_s - p.margin_s, it.segment.start_s)
-    end = min(case.end_s + p.margin_s, start + p.max_clip_s)
+    times = [look.timestamp_s for look in it.recording.looks]
+    start = _shown(times, case.start_s - p.margin_s)
+    end = _shown(times, min(case.end_s + p.margin_s, start + p.max_clip_s))
     followed = {look.index: tracks for look, tracks in zip(it.recording.looks, told.tracks, strict=True)}
     for frame in between(it.take.path, start, end):
         canvas = frame.rgb()
@@ -187,6 +206,11 @@ def show(
         yield frame.timestamp_s, canvas
 
 
+def _shown(times: Sequence[float], at_s: float) -> float:
+    """The time of the frame that is seen at a moment: the latest one before it, or the first of all."""
+    return times[max(0, bisect_right(times, at_s + TINY) - 1)]
+
+
 def write_case(out: Path, number: int, case: Case, whole: Trial, told: Replay, setting: Setting) -> Values:
     """Write a case's clip and still; what the report says of it. Sides are even, as the codec asks."""
     it = whole.tried[case.stretch]
@@ -196,11 +220,11 @@ def write_case(out: Path, number: int, case: Case, whole: Trial, told: Replay, s
     middle = (case.start_s + case.end_s) / 2 if case.kind == "missed" else case.start_s
     still = min(shots, key=lambda shot: abs(shot[0] - middle))[1]
     rate = (len(shots) - 1) / (shots[-1][0] - shots[0][0]) if len(shots) > 1 else 1.0
-    write_clip(out / "clips" / f"{name}.mp4", [image for _, image in shots], rate)
+    write_timed_clip(out / "clips" / f"{name}.mp4", shots, rate)
     write_bytes(out / "clips" / f"{name}.jpg", encode_jpeg(caption(still, f"{case.kind}: {case.label}"), QUALITY))
     values = {key: value for key, value in asdict(case).items() if key != "stretch"}
     files = {"clip": f"clips/{name}.mp4", "still": f"clips/{name}.jpg"}
-    return values | {"camera": it.take.camera, "footage": it.take.path.name} | files
+    return values | {"camera": it.take.camera, "footage": it.take.name} | files
 
 
 def _scaled(image: Image) -> Image:
@@ -209,7 +233,8 @@ def _scaled(image: Image) -> Image:
 
 
 def write_cases(out: Path, whole: Trial, setting: Setting, thresholds: Mapping[str, float]) -> list[Values]:
-    """A clip and a still of the first cases."""
+    """A clip and a still of the first cases, in a folder that is there without a case too."""
+    (out / "clips").mkdir()
     chosen = cases(whole)[: setting.p.cases]
     told = {
         i: replay(it.recording, it.take.camera, setting.rules(it.take.camera), setting.classes, thresholds)
@@ -239,7 +264,7 @@ def health(whole: Trial) -> list[Values]:
     return [
         {
             "camera": it.take.camera,
-            "footage": it.take.path.name,
+            "footage": it.take.name,
             "clip": it.take.stretches[0].clip,
             "judged": it.judged,
             "findings": [asdict(finding) for finding in it.findings],
@@ -253,7 +278,7 @@ def watched(whole: Trial) -> list[Values]:
     return [
         {
             "camera": it.take.camera,
-            "footage": it.take.path.name,
+            "footage": it.take.name,
             "start_s": it.segment.start_s,
             "end_s": it.segment.end_s,
             "frames": len(it.recording.looks),
@@ -278,22 +303,20 @@ def figures(whole: Trial, setting: Setting, left_out: Mapping[str, str]) -> Valu
 def table(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """CSV of the curve."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
 
 
 def tried_all(found: Sequence[Take], setting: Setting, left_out: dict[str, str]) -> list[Tried]:
-    """Every take's stretches; a clip that cannot be read is added to those left out."""
+    """Every take's stretches; a clip of which nothing can be judged is added to those left out."""
     workers = ComputeParams.load("compute").workers
     results = map_ordered(partial(attempt, setting=setting), found, workers)
     tried: list[Tried] = []
     for take, result in zip(found, tqdm(results, "fieldtest", len(found), unit="clip", disable=None), strict=True):
         if isinstance(result, str):
-            left_out[take.path.name] = result
-        elif not result:
-            left_out[take.path.name] = "what is held out of it is no longer than one frame"
+            left_out[take.name] = result
         else:
             tried += result
     return tried
@@ -307,9 +330,9 @@ def main(argv: list[str] | None = None) -> None:
     model = args.export / p.target
     contract = Contract.read(model / CONTRACT)
     site = read_site(args.footage / SITE) if (args.footage / SITE).is_file() else Site.default(contract.classes)
-    site.check(contract.classes)
     setting = Setting(model, site, p, contract.classes)
-    found, left_out = takes(args, contract.classes)
+    found, left_out = takes(args, setting)
+    site.check(contract.classes, [take.camera for take in found])
     tried = tried_all(found, setting, left_out)
     whole = trial(tried, setting, contract.thresholds)
     about = {"target": p.target, "artifact": contract.default, "weights": contract.weights}

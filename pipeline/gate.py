@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.core.comparisons import ALPHA
-from pipeline.core.field_figures import shortage
+from pipeline.core.field_figures import GROUPS, shortage
 from pipeline.core.groups import ASSESSABLE
 from pipeline.core.metrics import flatten
 from pipeline.core.params import Bounds, Floor, GapParams, GateParams, Limit
@@ -133,22 +133,25 @@ def robustness_line(limit: Limit, robustness: Figures | None) -> Line:
 
 def fieldtest_line(limit: Limit, fieldtest: Figures) -> Line:
     """A limit on a figure of fieldtest.json, by its exact interval; too few hours or events are not assessed."""
-    scope, _, name = limit.metric.rpartition(".")
-    part = _part(fieldtest, scope)
+    part, key = _part(fieldtest, limit.metric)
     if part is None or part["hours"] == 0:
         why = "no held-out footage of it was tried"
         return judge(f"fieldtest.{limit.metric}", limit, Measured(None, fieldtest.origin, thin=why))
     hours = "" if part["hours"] is None else f" in {part['hours'] * 60:.3g} minutes"  # a condition has none
     counts = f"{part['events']} events{hours}"
-    thin = shortage(name, limit, part)
-    found = Measured(_number(part.get(name)), fieldtest.origin, _interval(part, name), counts, thin)
+    thin = shortage(key, limit, part)
+    found = Measured(_number(flatten(part).get(key)), fieldtest.origin, _interval(part, key), counts, thin)
     return judge(f"fieldtest.{limit.metric}", limit, found)
 
 
-def _part(fieldtest: Figures, scope: str) -> Mapping[str, Any] | None:
-    """The whole trial, or a part of it as `camera.lobby`."""
-    kind, _, value = scope.partition(".")
-    return fieldtest.get(kind, {}).get(value) if scope else fieldtest
+def _part(fieldtest: Figures, metric: str) -> tuple[dict[str, Any] | None, str]:
+    """The part of the trial that a dotted key names, as `camera.lobby`, else the whole; and the key within it."""
+    kind, _, rest = metric.partition(".")
+    if kind not in GROUPS:
+        return fieldtest, metric
+    parts = fieldtest.get(kind, {})
+    name = max((name for name in parts if rest.startswith(f"{name}.")), key=len, default=None)
+    return (None, rest) if name is None else (parts[name], rest.removeprefix(f"{name}."))
 
 
 def _figure_of(metric: str, report: Figures) -> Measured:

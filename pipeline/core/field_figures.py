@@ -25,6 +25,7 @@ INTERVALS = {  # the name in the file, and the figure and interval that it is
     "precision": ("precision", "precision_interval"),
     FALSE_ALARMS: ("false_per_hour", "false_interval"),
 }
+GROUPS = ("camera", "class", "zone", "condition")  # parts of a trial
 COUNTS = ("events", "found", "missed", "alarms", "true", "duplicates", "ignored", "hours")
 
 
@@ -64,15 +65,15 @@ def shortage(metric: str, asked: Bounds, part: Mapping[str, Any]) -> str:
     """Why a part of a trial is too little to judge a limit by; "" where it is enough, or no such rule is known.
 
     Args:
-        metric: the last word of its dotted key.
+        metric: its dotted key within the part.
         asked: the limit.
         part: what `told` gave.
     """
+    if part.get(metric.partition(".")[0], 0) is None:
+        return "there is nothing to measure it by"
     found: Assessment | None = None
     if metric == RECALL and asked.min is not None:
-        if not part["events"]:
-            return "no event was asked for"
         found = assess_recall(part["found"], part["events"], asked.min)
     if metric == FALSE_ALARMS and asked.max is not None:
-        found = assess_false_alarms(part["false_alarms"], part["hours"] or 0.0, asked.max)
+        found = assess_false_alarms(part["false_alarms"], part["hours"], asked.max)
     return found.reason if found and found.result is Evidence.INSUFFICIENT else ""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.core.types import Frame, Split
@@ -27,14 +28,16 @@ def held_out(clip: str, frames: Sequence[Frame], splits: Mapping[str, Split]) ->
     never ingested, or never labelled, was never trained on.
 
     Args:
-        clip: its name; of a clip that was not ingested, the camera's too.
+        clip: its path below the clips, without suffix. Of one that was not ingested its folder is the camera, as for
+            `ingest` without a manifest; directly below the clips, its own name is.
         frames: what was ingested of it, unusable ones left out.
         splits: of the labelled frames, by frame id.
 
     >>> held_out("gate", [], {})
     [Stretch(clip='gate', camera='gate', start_s=0.0, end_s=inf)]
     """
-    camera = frames[0].camera if frames else clip
+    path = PurePosixPath(clip)
+    camera = frames[0].camera if frames else path.parent.name or path.name
     known = sorted((f.timestamp_s or 0.0, splits[f.frame_id]) for f in frames if f.frame_id in splits)
     if not known:
         return [Stretch(clip, camera, 0.0, math.inf)]

@@ -363,12 +363,9 @@ class FieldtestParams(Params):
     target: str = Field(min_length=1)  # of export; its default artifact runs
     detect_fps: float = Field(gt=0, le=60)  # looks of the detector a second, at most, while something moves
     floor_fps: float = Field(gt=0, le=60)  # and at least, whatever moves
-    reference_s: float = Field(
-        ge=0, le=3600
-    )  # footage before a stretch: teaches the motion gate, and is what health and drift are held against
+    reference_s: float = Field(ge=0, le=3600)  # of footage before a stretch, for the motion gate and camera health
     tolerance_s: float = Field(ge=0, le=60)  # an alarm this long before or after an event still belongs to it
     min_event_s: float = Field(ge=0, le=60)  # shorter events count neither way
-    score_floor: float = Field(ge=0, le=1)  # scores from here on are kept, for the curve
     curve: tuple[Fraction, ...] = Field(min_length=1)  # operating thresholds at which the trial is repeated
     margin_s: float = Field(ge=0, le=60)  # of a clip before and after its event
     max_clip_s: float = Field(gt=0, le=600)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.core.field_figures import GROUPS
 from pipeline.io import charts
 from pipeline.io.charts import Row
 from pipeline.io.documents import Figures, Folder
@@ -12,7 +13,6 @@ QUESTION = "What would the operator have seen?"
 STAGE, FILE = "fieldtest", "fieldtest.json"
 NOTHING = "not assessable: no held-out footage"
 NONE_SEEN = 3.69  # Garwood's upper end for no event, at 95 %
-GROUPS = ("camera", "class", "zone", "condition")
 TRACKING = (("hota", "HOTA"), ("deta", "DetA"), ("assa", "AssA"), ("idf1", "IDF1"), ("mota", "MOTA"))
 
 

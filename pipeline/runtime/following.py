@@ -33,7 +33,7 @@ class Follower:
         thresholds: Mapping[str, float],
         tracker: TrackerParams | None = None,
     ) -> None:
-        self._tracker = Tracker(tracker or _tracking(rules, classes, thresholds))
+        self._tracker = Tracker(tracker or TrackerParams(high_score=starts(rules, classes, thresholds)))
         self._alarms = AlarmLogic(camera, rules, classes, thresholds)
         self._lasting = {
             label: rules.classes[name].min_duration_s for label, name in enumerate(classes) if name in rules.classes
@@ -68,12 +68,7 @@ class Follower:
         return self._alarms.close(timestamp_s)
 
 
-def _tracking(rules: CameraRules, classes: tuple[str, ...], thresholds: Mapping[str, float]) -> TrackerParams:
-    """A track begins where its class would be reported: at the camera's own threshold, or the operating one."""
-    own = {name: rule.threshold for name, rule in rules.classes.items()}
-    scores = [own.get(name) for name in classes]
-    return TrackerParams(
-        high_score=tuple(
-            thresholds[name] if score is None else score for name, score in zip(classes, scores, strict=True)
-        )
-    )
+def starts(rules: CameraRules, classes: tuple[str, ...], thresholds: Mapping[str, float]) -> tuple[float, ...]:
+    """By class, the score from which on it would be reported: the camera's own threshold, or the operating one."""
+    own = {name: rule.threshold for name, rule in rules.classes.items() if rule.threshold is not None}
+    return tuple(own.get(name, thresholds[name]) for name in classes)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.core.errors import DataError
 from pipeline.core.event_truth import Segment, Truth, clipped, hours_watched, incidents
 from pipeline.core.events import Alarm, Point, Scored, operating_curve, score
 from pipeline.core.footage import Stretch
@@ -13,16 +15,16 @@ from pipeline.core.params import FieldtestParams
 from pipeline.core.tracks import Identified, TrackCounts, count_tracks
 from pipeline.core.types import Detections
 from pipeline.runtime.alarms import GRACE_S, Event
-from pipeline.runtime.following import Follower
+from pipeline.runtime.following import Follower, starts
 from pipeline.runtime.frames import LazyFrame
 from pipeline.runtime.health import HealthFinding
 from pipeline.runtime.health_watch import HealthWatch
 from pipeline.runtime.motion import MotionParams
 from pipeline.runtime.recording import Recording, record, replay
-from pipeline.runtime.session import Session, open_session
+from pipeline.runtime.session import Session
 from pipeline.runtime.site import CameraRules, Site
 from pipeline.runtime.sources import open_source
-from pipeline.runtime.tracking import Track
+from pipeline.runtime.tracking import Track, TrackerParams
 
 PAUSE_S = 3600.0  # between two clips of one camera on its clock: nothing of one belongs to the other
 
@@ -34,6 +36,7 @@ class Take:
     """One clip, and what is true of it."""
 
     path: Path
+    name: str  # of the file, below the folder of clips
     camera: str
     stretches: tuple[Stretch, ...]  # that are held out
     truth: Truth  # over the whole clip, in its seconds
@@ -53,6 +56,15 @@ class Setting:
         """What is reported of a camera."""
         return self.site.camera(camera)
 
+    def places(self, camera: str, label: str, boxes: NDArray[np.float64]) -> Mapping[str, NDArray[np.bool_]]:
+        """By zone, which objects of a class count in it, as `CameraRules.places`."""
+        return self.rules(camera).places(label, boxes)
+
+    def floor(self, camera: str, thresholds: Mapping[str, float]) -> NDArray[np.float64]:
+        """By class, the score from which on a detection may matter, at an operating threshold or one of the curve."""
+        used = [TrackerParams().low_score, *self.p.curve]
+        return np.array([min(it, *used) for it in starts(self.rules(camera), self.classes, thresholds)])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tried:
@@ -70,15 +82,25 @@ class Tried:
         return Segment(self.take.camera, *self.recording.span_s)
 
 
-def try_take(take: Take, setting: Setting) -> list[Tried]:
-    """Look at every stretch of a clip. Raises DataError where the clip cannot be read."""
-    session = open_session(setting.model, threads=1)
-    return [_tried(take, stretch, session, setting) for stretch in take.stretches]
+def try_take(take: Take, session: Session, setting: Setting) -> list[Tried]:
+    """Look at every stretch of a clip that is longer than a frame.
+
+    Raises:
+        DataError: the clip cannot be read, or there is nothing in it to judge by.
+    """
+    tried = [_tried(take, stretch, session, setting) for stretch in take.stretches]
+    long = [it for it in tried if it.segment.end_s > it.segment.start_s]
+    if not long:
+        raise DataError("what is held out of it is no longer than one frame")
+    ignored = tuple(it for some in long for it in _asked(some, setting).ignored)
+    hours_watched(Truth((), ignored), [it.segment for it in long])
+    return long
 
 
 def _tried(take: Take, stretch: Stretch, session: Session, setting: Setting) -> Tried:
     p, health = setting.p, HealthWatch()
-    floor = np.full(len(setting.classes), p.score_floor)
+    thresholds = session.contract.thresholds
+    floor = setting.floor(take.camera, thresholds)
     last: dict[float, HealthFinding] = {}
 
     def watch(frame: LazyFrame) -> None:
@@ -89,7 +111,6 @@ def _tried(take: Take, stretch: Stretch, session: Session, setting: Setting) -> 
 
     motion = MotionParams(detect_fps=p.detect_fps, floor_fps=p.floor_fps)
     frames = between(take.path, stretch.start_s - p.reference_s, stretch.end_s)
-    thresholds = session.contract.thresholds
     follower = Follower(take.camera, setting.rules(take.camera), setting.classes, thresholds)
     recording = record(frames, detect, motion, follower, stretch.start_s, watch)
     counts = _tracking(take, stretch, detect, session) if take.tracks else None
