@@ -187,7 +187,7 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-def look(frame: Luma, inner: bool = False) -> Luma:
+def look(frame: Luma, *, inner: bool = False) -> Luma:
     """A frame at the width of a look."""
     if inner:
         height, width = frame.shape
@@ -196,10 +196,10 @@ def look(frame: Luma, inner: bool = False) -> Luma:
     return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def reference(clip: Clip, inner: bool) -> Reference:
+def reference(clip: Clip, *, inner: bool) -> Reference:
     """Of the frames of the clip's beginning."""
     known = clip.frames[: int(len(clip.frames) * FOR_REFERENCE)]
-    return make_reference([look(frame, inner) for frame in known[:: max(1, len(known) // 12)]])
+    return make_reference([look(frame, inner=inner) for frame in known[:: max(1, len(known) // 12)]])
 
 
 def looped(frames: Sequence[Luma], fps: float, start: int, seconds: float) -> list[Luma]:
@@ -230,7 +230,7 @@ def trial(clip: Clip, known: Reference, fault: Fault, strength: float | None, rn
         seen = effect(frame, rng) if now >= onset else frame
         begun += [
             (now, it)
-            for it in watching.step(None if seen is None else look(seen, fault.inner), now)
+            for it in watching.step(None if seen is None else look(seen, inner=fault.inner), now)
             if it.end_s is None
         ]
     after = [now - onset for now, it in begun if now >= onset]
@@ -273,7 +273,7 @@ def main() -> None:
 def report(clip: Clip, title: str, trials: int, steps: int, seed: int) -> str:
     """One line: a fault on a clip."""
     fault = FAULTS[title]
-    number, known = list(FAULTS).index(title), reference(clip, fault.inner)
+    number, known = list(FAULTS).index(title), reference(clip, inner=fault.inner)
     drawn = [trial(clip, known, fault, None, np.random.default_rng((seed, number, i))) for i in range(trials)]
     times = [it.after_s for it in drawn if it.after_s is not None]
     called = Counter(it.called or "nothing" for it in drawn if it.called != fault.kind)

@@ -3,8 +3,8 @@
     python benchmarks/soak.py [--minutes 10] [--model models/export/cpu] [--broker] [--rtsp] [--outage 30]
 
 The command runs in a process of its own, as people run it, on four clips of data/demo/clips at their own speed, with
-JSON lines and evidence going out. Its resident memory is read every second; flat means that after the warm-up (the first
-fifth, at most two minutes) it stays within 5 % of the median of the minute that follows. A camera was never blocked
+JSON lines and evidence going out. Its resident memory is read every second; flat means that after the warm-up (the
+first fifth, at most two minutes) it stays within 5 % of the median of the minute that follows. A camera was never blocked
 where the frames served and dropped are those that its clip gave in that time.
 
 `--broker` adds a real mosquitto that is killed for 30 s after a third of the time: every event and every frame of the
@@ -148,7 +148,9 @@ def arrived(folder: Path, messages: list[tuple[str, bytes, bool]]) -> bool:
         if kind:
             came[kind, parts[1]] += 1
     missing = sent - came
-    return told(f"MQTT: {sum(sent.values())} frames and events, missing at the subscriber: {dict(missing)}", not missing)
+    return told(
+        f"MQTT: {sum(sent.values())} frames and events, missing at the subscriber: {dict(missing)}", not missing
+    )
 
 
 def main() -> None:

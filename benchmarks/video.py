@@ -3,13 +3,14 @@
     python benchmarks/video.py [--model models/export/cpu] [--artifact NAME] [--clips data/demo/clips] [--turns 3]
 
 Both ways take the same clips through the same model, tracker and alarm rules on one thread, in turns; CPU seconds are
-the whole process's. `every frame` decodes and converts each frame and looks at it; `gated` looks where the gate says so,
-at most 5 times a second, and every 2 s where nothing moves. Events are judged as the field test judges them, against the
-clips' truth; what `gated` may lose is measured against `every frame`, because both share the model's faults.
+those of the whole process. `every frame` decodes and converts each frame and looks at it. `gated` is what `watch` does:
+it takes at most 5 frames a second, lets the gate look at each, and looks where the gate says so. Events are judged as
+the field test judges them, against the clips' truth; what `gated` may lose is measured against `every frame`, because
+both share the model's faults.
 
-A stream's cost is of the clips of 768 x 432 pixels, in CPU seconds a second of video, by part; streams per core is its
-reciprocal: `busy`, as if something moved at all times, so with 5 detections every second, and `gated`, as it was here.
-The first is what a machine must be built for.
+A stream's cost is of the clips of 768 x 432 pixels, in CPU seconds a second of video, by part. Streams per core is its
+reciprocal: `busy` with exactly 5 detections every second, as if something new came all the time, which is what a
+machine must be built for; and `gated` as it was on these clips.
 """
 
 import argparse
@@ -90,7 +91,9 @@ def truth_of(clips: Sequence[Path], folder: Path, classes: Sequence[str]) -> lis
 
 
 def judged(tally: Tally, events: Sequence[TruthEvent], cameras: Sequence[str]) -> Figures:
-    return figures(score(events, tally.alarms, dict.fromkeys(cameras, tally.video_s / 3600 / len(cameras)), TOLERANCE_S))
+    return figures(
+        score(events, tally.alarms, dict.fromkeys(cameras, tally.video_s / 3600 / len(cameras)), TOLERANCE_S)
+    )
 
 
 def size_of(path: Path) -> tuple[int, int]:

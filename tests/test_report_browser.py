@@ -1,11 +1,13 @@
 """The report in a real browser, from disk: seen, walked through by keyboard, in the dark, on a phone, and printed."""
 
+import base64
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -26,6 +28,8 @@ FOCUSED = """() => {
 PLAYED = """it => new Promise((done) => {
     it.ontimeupdate = () => { if (it.currentTime > 0.3) done(); };
 })"""
+PNG = cv2.imencode(".png", np.zeros((3, 4, 3), np.uint8))[1].tobytes()
+STILL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 WIDTH = "() => document.documentElement.scrollWidth"
 
 
@@ -76,6 +80,7 @@ def test_contents_stay_in_sight_and_say_where_one_is(tab: Tab) -> None:
     assert 0 <= box["y"] < 900
 
 
+@pytest.mark.parametrize("tab", [{"width": 390}], indirect=True, ids=["phone"])
 def test_the_whole_page_can_be_walked_through_by_keyboard(tab: Tab) -> None:
     seen: list[str] = []
     tab.page.keyboard.press("Tab")
@@ -86,10 +91,26 @@ def test_the_whole_page_can_be_walked_through_by_keyboard(tab: Tab) -> None:
     assert seen[0] == "#content"
     names = tab.page.eval_on_selector_all("main section", "them => them.map((it) => `#${it.id}`)")
     assert set(names) <= set(seen)
-    for selector in (".chart", ".legend button", "summary", ".tables .scroll"):  # each is stopped at
-        assert tab.page.locator(selector).count() > 0
-    stops = tab.page.locator("a, button, summary, [tabindex='0']:visible").count()
-    assert len(seen) == stops
+    kinds = ("a", "button", "summary", ".chart[tabindex='0']", ".tables .scroll[tabindex='0']")
+    stops = {kind: tab.page.locator(kind).count() for kind in kinds}
+    assert all(stops.values())  # a wide table is one: it scrolls by keyboard
+    assert len(seen) == sum(stops.values())
+
+
+@pytest.mark.parametrize("tab", [{"width": 1400}], indirect=True, ids=["wide"])
+def test_a_table_that_has_the_room_is_no_stop(tab: Tab) -> None:
+    tab.page.locator(".tables .scroll[tabindex='-1']").first.wait_for()
+    assert tab.page.locator(".tables .scroll[tabindex='0']").count() == 0
+
+
+def test_what_a_screen_reader_is_offered_has_roles_and_names(tab: Tab) -> None:
+    page = tab.page
+    assert page.get_by_role("main").count() == 1
+    assert page.get_by_role("navigation", name="Contents").count() == 1
+    assert page.get_by_role("region", name="Training", exact=True).get_by_role("heading", level=2).count() == 1
+    assert page.get_by_role("img", name="Loss by epoch: loss from 3 to 0.5; loss/box from 2 to 0.333").count() == 1
+    assert page.get_by_role("table", name="Boxes by class").get_by_role("rowheader", name="person").count() == 1
+    assert page.locator("img:not([alt]), img[alt='']").count() == 0
 
 
 def test_the_skip_link_leads_past_the_contents(tab: Tab) -> None:
@@ -161,9 +182,9 @@ def test_the_dark_is_dark_and_paper_is_white(tab: Tab) -> None:
 def test_it_prints_without_a_cut_table(tab: Tab) -> None:
     tab.page.emulate_media(media="print")
     assert tab.page.evaluate(WIDTH) <= A4
-    over = """them => them.filter((it) => it.scrollWidth > it.parentElement.clientWidth + 1)
-        .map((it) => it.getAttribute("aria-label"))"""
-    assert tab.page.eval_on_selector_all(".scroll", over) == []
+    cut = """them => them.filter((it) => it.scrollWidth > it.parentElement.clientWidth + 1)
+        .map((it) => it.caption.innerText)"""
+    assert tab.page.eval_on_selector_all(".scroll > table", cut) == []
     assert not tab.page.locator("figure details").first.is_visible()
     assert tab.page.pdf(prefer_css_page_size=True).startswith(b"%PDF-")
 
@@ -189,19 +210,35 @@ def write_clip(path: Path) -> None:
         container.mux(stream.encode())
 
 
+def write_page(folder: Path) -> Path:
+    clip = Video("A missed event", "A person walks by", "reports/fieldtest/events.json", "fieldtest/clip 1.mp4", STILL)
+    section = Section("fieldtest", "Field test", "What would the operator have seen?", pictures=(clip,))
+    path = folder / "index.html"
+    path.write_bytes(render(Page("t", "s", passed=True, verdict="v", reasons=(), sections=(section,))))
+    return path
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["paper", "without JavaScript"])
+def test_a_clip_shows_its_still_where_it_cannot_play(started: "Browser", tmp_path: Path, script: bool) -> None:  # noqa: FBT001
+    with opened(started, write_page(tmp_path), java_script_enabled=script) as tab:
+        still = tab.page.get_by_role("img", name="A person walks by")
+        assert still.is_visible() is not script
+        tab.page.emulate_media(media="print")
+        assert still.is_visible()
+        assert not tab.page.locator("video").is_visible()
+
+
 def test_a_clip_plays_from_beside_the_page_by_keyboard(started: "Browser", tmp_path: Path) -> None:
     write_clip(tmp_path / "fieldtest" / "clip 1.mp4")
-    clip = Video("A missed event", "A person walks by", "reports/fieldtest/events.json", "fieldtest/clip 1.mp4")
-    section = Section("fieldtest", "Field test", "What would the operator have seen?", pictures=(clip,))
-    page = tmp_path / "index.html"
-    page.write_bytes(render(Page("t", "s", passed=True, verdict="v", reasons=(), sections=(section,))))
+    page = write_page(tmp_path)
     with opened(started, page) as tab:
         video = tab.page.locator("video")
-        assert tab.asked == []  # nothing is read before someone asks for it
+        assert video.get_attribute("poster") == STILL
+        assert [url for url in tab.asked if url != STILL] == []  # nothing is read before someone asks for it
         video.focus()
         tab.page.keyboard.press("Space")
         video.evaluate(PLAYED)
         assert video.evaluate("it => [it.videoWidth, it.videoHeight]") == [64, 48]
-        assert {Path(url).name for url in tab.asked} == {"clip%201.mp4"}
+        assert {Path(url).name for url in tab.asked if url != STILL} == {"clip%201.mp4"}
         assert tab.strayed == []
         assert tab.told == []

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from pipeline.core.errors import DataError
 from pipeline.io.charts import DASHES
 
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 PHOTOGRAPHS = 200_000  # bytes: no drawing is as large
 QUALITY = 80  # of WebP: lettering stays clean
 
@@ -182,21 +182,24 @@ def interval(low: float, estimate: float, high: float) -> Cell:
 
 
 def embedded(path: Path) -> str:
-    """The data URI of a PNG file. A sheet of photographs goes in as WebP, because pages are mailed.
+    """The data URI of a PNG or JPEG file. A PNG of photographs goes in as WebP, because pages are mailed.
 
     Raises:
-        DataError: the file is missing or no PNG.
+        DataError: the file is missing or neither of them.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
-    if not data.startswith(PNG):
-        raise DataError(f"{path} is no PNG")
-    if len(data) < PHOTOGRAPHS:
-        return f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if data.startswith(JPEG):
+        return _uri("jpeg", data)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data.startswith(PNG) else None
     if image is None:
-        raise DataError(f"{path} is no PNG")
-    webp = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes()
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+        raise DataError(f"{path} is neither PNG nor JPEG")
+    if len(data) < PHOTOGRAPHS:
+        return _uri("png", data)
+    return _uri("webp", cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes())
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

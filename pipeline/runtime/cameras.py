@@ -16,7 +16,7 @@ from pipeline.runtime.outlets import Outlet
 from pipeline.runtime.watching import PARTS, CameraPipeline, Observation
 
 READERS_END_S = 2.0  # readers that hang in their source for longer are left behind
-SINKS_END_S = 30.0  # for a sink to take what waits: evidence has clips to write
+SINKS_END_S = 30.0  # for the sinks to take what waits: evidence has clips to write
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,8 +139,9 @@ class Watch:
         for station in self._stations.values():
             if (it := station.close()) is not None:
                 self._emit(it)
+        end = time.monotonic() + SINKS_END_S
         for outlet in self._outlets:
-            outlet.close(SINKS_END_S)
+            outlet.close(max(0.0, end - time.monotonic()))
 
 
 @dataclass(slots=True, eq=False)

@@ -240,7 +240,7 @@ def _elsewhere(it: Signs) -> float:
 
 
 def _defocused(it: Signs) -> float:
-    return _beyond(it.sharp, 0.68, 0.1)
+    return _beyond(it.sharp, 0.72, 0.1)
 
 
 def _dirty(it: Signs) -> float:

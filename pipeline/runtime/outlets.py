@@ -68,7 +68,7 @@ class Outlet:
         self._thread.join(within_s)
         with self._changed:
             if self._thread.is_alive():
-                self._problem = f"did not end within {within_s:g} s"
+                self._problem = "did not end in time"
             self._lost += len(self._waiting)
             self._waiting.clear()
 

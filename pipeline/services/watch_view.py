@@ -5,12 +5,14 @@ asks for nothing but its own pictures, and only this machine is answered unless 
 """
 
 import html
+import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -30,15 +32,18 @@ QUALITY = 80  # JPEG's 0..100
 WAIT_S = 1.0  # for a new picture, before the old one is sent again
 POLL_S = 0.1  # of the server, for its end
 BOUNDARY = "frame"
+PART = "--{boundary}\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
+_PICTURES = re.compile(r"/(?P<index>\d{1,4})\.(?P<kind>jpg|mjpeg)")
 # Okabe and Ito: told apart by colour-blind eyes as well.
 COLORS: Sequence[Color] = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
 INCLUDE, EXCLUDE, LINE = (0, 158, 115), (213, 94, 0), (240, 228, 66)
-POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Sightline: cameras</title>
+<link rel="icon" href="data:,">
 <style>
 :root {{ color-scheme: light dark; font-family: system-ui, sans-serif }}
 body {{ margin: 1rem }}
@@ -72,13 +77,12 @@ class View:
     Args:
         port: to listen on; 0 for any that is free.
         scenes: by camera.
-        host: address to listen on.
 
     Raises:
         SightlineError: the port cannot be had.
     """
 
-    def __init__(self, port: int, scenes: Mapping[str, Scene], host: str = LOCAL) -> None:
+    def __init__(self, port: int, scenes: Mapping[str, Scene]) -> None:
         self._scenes = scenes
         self._cameras = list(scenes)
         self._latest: dict[str, tuple[int, Observation]] = {}  # number and observation
@@ -87,11 +91,12 @@ class View:
         self._drawing = threading.Lock()
         self._closed = False
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(self))
+            self._server = _Server((LOCAL, port), self)
         except (OSError, OverflowError) as error:
-            raise SightlineError(f"the view cannot listen on {host}:{port}: {error}; give --web another port") from None
-        self._server.daemon_threads = True
-        self.address = f"http://{host}:{self._server.server_address[1]}/"
+            raise SightlineError(
+                f"the view cannot have {LOCAL}:{port}: {error}; give --web another port"
+            ) from None
+        self.address = f"http://{LOCAL}:{self._server.server_address[1]}/"
         threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="view", daemon=True).start()
 
     def emit(self, it: Observation) -> None:
@@ -115,12 +120,13 @@ class View:
         figures = [FIGURE.format(index=i, name=html.escape(name)) for i, name in enumerate(self._cameras)]
         return PAGE.format(figures="\n".join(figures)).encode()
 
-    def picture(self, index: int, after: int) -> tuple[int, bytes] | None:
-        """The camera's picture and its number, newer than `after` if one comes in time; None where there is none.
+    @property
+    def count(self) -> int:
+        """Cameras."""
+        return len(self._cameras)
 
-        Raises:
-            LookupError: there is no such camera.
-        """
+    def picture(self, index: int, after: int) -> tuple[int, bytes] | None:
+        """A camera's picture and its number, newer than `after` if one comes in time; None where there is none."""
         camera = self._cameras[index]
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._latest.get(camera, (after,))[0] > after, WAIT_S)
@@ -166,67 +172,73 @@ def _draw_rules(canvas: Image, rules: CameraRules) -> None:
         cv2.arrowedLine(canvas, start, end, LINE, tipLength=0.03)
 
 
-def _handler(view: View) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.0"  # a stream ends with its connection
-        server_version = "Sightline"
-        sys_version = ""
-        timeout = 10  # seconds, for a browser that does not read
+class _Server(ThreadingHTTPServer):
+    """Holds the view that its handlers show."""
 
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
-            name, _, _ = self.headers.get("Host", "").rpartition(":")
-            listens = view.address.removeprefix("http://").partition(":")[0]
-            if listens == LOCAL and (name or self.headers.get("Host", "")) not in HOSTS:
-                self.send_error(HTTPStatus.FORBIDDEN)
-            elif self.path == "/":
-                self._send("text/html; charset=utf-8", view.page())
-            else:
-                self._pictures()
+    daemon_threads = True
 
-        def _pictures(self) -> None:
-            stem, _, kind = self.path.removeprefix("/").partition(".")
-            try:
-                latest = view.picture(int(stem) if stem.isdecimal() else -1 << 31, -1)
-            except LookupError:
-                self.send_error(HTTPStatus.NOT_FOUND)
-                return
-            if kind == "mjpeg":
-                self._stream(int(stem))
-            elif kind != "jpg" or latest is None:
-                self.send_error(HTTPStatus.NOT_FOUND)
-            else:
-                self._send("image/jpeg", latest[1])
+    def __init__(self, address: tuple[str, int], view: View) -> None:
+        super().__init__(address, _Handler)
+        self.view = view
 
-        def _stream(self, index: int) -> None:
-            self.send_response(HTTPStatus.OK)
-            self._headers(f"multipart/x-mixed-replace; boundary={BOUNDARY}")
-            number = -1
-            try:
-                while not view.closed:
-                    latest = view.picture(index, number)
-                    if latest is not None:
-                        number, data = latest
-                        self.wfile.write(
-                            f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-                        )
-                        self.wfile.write(data + b"\r\n")
-            except OSError:
-                return  # the browser has left
 
-        def _send(self, kind: str, data: bytes) -> None:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Length", str(len(data)))
-            self._headers(kind)
-            self.wfile.write(data)
+class _Handler(BaseHTTPRequestHandler):
+    """The page at `/`; of each camera, by number, `/0.jpg` and the stream `/0.mjpeg`."""
 
-        def _headers(self, kind: str) -> None:
-            self.send_header("Content-Type", kind)
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("Content-Security-Policy", POLICY)
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.end_headers()
+    protocol_version = "HTTP/1.0"  # a stream ends with its connection
+    server_version, sys_version = "Sightline", ""
+    timeout = 10  # seconds, for a browser that does not read
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-            """Say nothing: the terminal belongs to the status."""
+    @property
+    def _view(self) -> View:
+        return cast("_Server", self.server).view
 
-    return Handler
+    def do_GET(self) -> None:
+        """Answer one request."""
+        if self.headers.get("Host", LOCAL).partition(":")[0] not in HOSTS:
+            self.send_error(HTTPStatus.FORBIDDEN)
+        elif self.path == "/":
+            self._send("text/html; charset=utf-8", self._view.page())
+        elif (path := _PICTURES.fullmatch(self.path)) and int(path["index"]) < self._view.count:
+            SHOW[path["kind"]](self, int(path["index"]))
+        else:
+            self.send_error(HTTPStatus.NOT_FOUND)
+
+    def picture(self, index: int) -> None:
+        """The current picture."""
+        latest = self._view.picture(index, -1)
+        if latest is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+        else:
+            self._send("image/jpeg", latest[1])
+
+    def stream(self, index: int) -> None:
+        """One picture after another, until the view ends or the browser leaves."""
+        number = -1
+        self.send_response(HTTPStatus.OK)
+        self._headers(f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+        with suppress(OSError):
+            while not self._view.closed:
+                latest = self._view.picture(index, number)
+                if latest is not None:
+                    number, data = latest
+                    self.wfile.write(PART.format(boundary=BOUNDARY, length=len(data)).encode() + data + b"\r\n")
+
+    def _send(self, kind: str, data: bytes) -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Length", str(len(data)))
+        self._headers(kind)
+        self.wfile.write(data)
+
+    def _headers(self, kind: str) -> None:
+        self.send_header("Content-Type", kind)
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+        """Say nothing: the terminal belongs to the status."""
+
+
+SHOW = {"jpg": _Handler.picture, "mjpeg": _Handler.stream}

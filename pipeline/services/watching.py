@@ -34,6 +34,7 @@ from pipeline.services.arguments import count
 from pipeline.services.watch_status import StatusLines, balance, warnings
 from pipeline.services.watch_view import Scene, View
 
+Handler = Callable[[int, FrameType | None], object] | int | None  # as `signal` takes and gives them
 MODEL, MOTION = Path("models/export/cpu"), MotionParams()
 _NO_NAME = re.compile(r"[^\w .-]+")
 
@@ -168,7 +169,7 @@ def _metadata(name: str, output: Output, detector: Detector, clock: Clock) -> Ou
 def stopping(after_s: float | None = None) -> Iterator[threading.Event]:
     """An event that SIGINT, SIGTERM or the time sets; a second signal ends the process as it would without us."""
     stop = threading.Event()
-    before = {}
+    before: dict[int, Handler] = {}
 
     def ask(number: int, _: FrameType | None) -> None:
         stop.set()

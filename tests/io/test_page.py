@@ -191,7 +191,11 @@ def test_the_script_is_allowed_by_its_hash_and_no_other() -> None:
 
 def clip(name: str = "fieldtest/clips/missed 1.mp4") -> Video:
     return Video(
-        "A missed event", "A person walks by the door", "reports/fieldtest/events.json", name, "data:image/png;base64,"
+        "A missed event",
+        "A person walks by the door",
+        "reports/fieldtest/events.json",
+        name,
+        "data:image/png;base64,AA",
     )
 
 
@@ -202,7 +206,7 @@ def test_a_clip_is_a_file_beside_the_page_that_waits_to_be_played() -> None:
     assert video["src"] == "fieldtest/clips/missed%201.mp4"
     assert video["preload"] == "none"
     assert "controls" in video
-    assert video["poster"].startswith("data:image/png")
+    assert "data:image/png;base64,AA" in [it["src"] for it in seen.all("img") if it.get("class") == "still"]
     assert video["aria-label"] == "A person walks by the door"
     assert {"href": "fieldtest/clips/missed%201.mp4"} in seen.all("a")  # for a browser that cannot play it
     assert "A missed event" in seen.text
@@ -262,6 +266,12 @@ def test_png_is_whole(picture_file: Path) -> None:
     assert base64.b64decode(embedded(picture_file).removeprefix("data:image/png;base64,")) == picture_file.read_bytes()
 
 
+def test_jpeg_goes_in_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "still.jpg"
+    path.write_bytes(cv2.imencode(".jpg", np.zeros((9, 9, 3), np.uint8))[1].tobytes())
+    assert base64.b64decode(embedded(path).removeprefix("data:image/jpeg;base64,")) == path.read_bytes()
+
+
 def test_a_sheet_of_photographs_goes_in_as_webp(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     photograph = cv2.resize(rng.integers(0, 256, (90, 160, 3), np.uint8), (1600, 900), interpolation=cv2.INTER_CUBIC)
@@ -276,9 +286,12 @@ def test_a_sheet_of_photographs_goes_in_as_webp(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [pytest.param(None, "does not exist", id="missing"), pytest.param(b"<svg onload=x>", "is no PNG", id="no png")],
+    [
+        pytest.param(None, "does not exist", id="missing"),
+        pytest.param(b"<svg onload=x>", "is neither PNG nor JPEG", id="no picture"),
+    ],
 )
-def test_png_that_is_none_is_an_error(tmp_path: Path, content: bytes | None, told: str) -> None:
+def test_a_picture_that_is_none_is_an_error(tmp_path: Path, content: bytes | None, told: str) -> None:
     path = tmp_path / "x.png"
     if content is not None:
         path.write_bytes(content)

@@ -57,7 +57,7 @@ def test_a_source_that_breaks_does_not_stop_the_others() -> None:
     def refuse(_: OnGap) -> Source:
         raise DataError("gone.mp4 does not exist")
 
-    status, sink = run(
+    status, _ = run(
         Camera(refuse, CameraPipeline("gone", DETECTOR, SITE.camera("gone"))),
         camera("torn", Listed(frames(PERSON[:3]), error=DataError("breaks off"))),
         camera("good", Listed(frames(PERSON))),
@@ -98,7 +98,11 @@ def test_an_outage_is_told_while_it_lasts() -> None:
     stop = threading.Event()
 
     def opened(on_gap: OnGap) -> Source:
-        return Listed(frames([None]), wait=lambda _: (on_gap(Gap(0.0, None, "unplugged")), stop.wait(LIMIT_S)))
+        def wait(_: LazyFrame) -> None:
+            on_gap(Gap(0.0, None, "unplugged"))
+            stop.wait(LIMIT_S)
+
+        return Listed(frames([None]), wait=wait)
 
     def tell(status: Sequence[CameraStatus]) -> None:
         told.extend(it.outage for it in status)
@@ -153,7 +157,7 @@ def test_a_sink_that_hangs_blocks_no_camera(monkeypatch: pytest.MonkeyPatch) -> 
     go = threading.Event()
 
     class Hangs(Collected):
-        def emit(self, it: Observation) -> None:
+        def emit(self, _: Observation) -> None:
             go.wait(LIMIT_S)
 
     good, outlets = Collected(), []

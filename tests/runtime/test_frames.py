@@ -50,6 +50,12 @@ def test_luma_keeps_its_place_where_the_factor_is_no_whole_number() -> None:
     assert small[30, 90] == 220
 
 
+def test_luma_of_a_large_picture_is_near_the_mean_of_the_areas() -> None:
+    smooth = np.outer(np.sin(np.linspace(0, 9, 1080)), np.cos(np.linspace(0, 7, 1920))) * 100 + 120
+    luma = smooth.astype(np.uint8)
+    assert np.abs(planar(luma).luma(160) - means(luma, 12)).max() <= 3
+
+
 def test_luma_is_never_enlarged() -> None:
     assert planar(np.zeros((40, 60), np.uint8)).luma(160).shape == (40, 60)
 

@@ -4,7 +4,7 @@ import pytest
 from pipeline.runtime.frames import LazyFrame
 from pipeline.runtime.health import HealthFinding
 from pipeline.runtime.health_watch import FIRST, HealthWatch
-from tests.watching import frame
+from tests.watching import Image, frame
 
 RATE = 10  # frames a second
 SIZE = (320, 192)
@@ -28,13 +28,13 @@ def watched(watch: HealthWatch, first_s: float, last_s: float, level: float = 1.
 def test_a_camera_that_goes_dark_is_found_and_found_to_be_well_again() -> None:
     watch = HealthWatch()
     assert watched(watch, 0, LEARNT_S + 5) == []
-    assert watch.kinds == ()
+    assert not watch.kinds
     (found,) = watched(watch, LEARNT_S + 5, LEARNT_S + 15, level=0.1)
     assert found.start_s == pytest.approx(LEARNT_S + 5, abs=2)
     assert watch.kinds == (found.kind,)
     (over,) = watched(watch, LEARNT_S + 15, LEARNT_S + 25)
     assert over.end_s == pytest.approx(LEARNT_S + 15, abs=2)
-    assert watch.kinds == ()
+    assert not watch.kinds
 
 
 def test_a_picture_of_another_size_has_a_reference_of_its_own() -> None:
@@ -54,7 +54,7 @@ def test_only_the_looks_that_are_due_cost_something() -> None:
     asked: list[float] = []
 
     class Asked(LazyFrame):
-        def luma(self, width: int) -> np.ndarray:
+        def luma(self, width: int) -> Image:
             asked.append(self.timestamp_s)
             return super().luma(width)
 

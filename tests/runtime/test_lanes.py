@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -13,10 +14,14 @@ FRAMES = [frame(i, i / 10) for i in range(DEPTH + 3)]
 OUTAGE = Gap(0.0, 2.0, "unplugged")
 
 
+def given(source: Source, _: OnGap) -> Source:
+    return source
+
+
 @contextmanager
 def reading(*sources: Source) -> Iterator[tuple[list[Lane], threading.Condition]]:
     changed = threading.Condition()
-    lanes = [Lane(f"camera {i}", lambda _, source=source: source, changed) for i, source in enumerate(sources)]
+    lanes = [Lane(f"camera {i}", partial(given, source), changed) for i, source in enumerate(sources)]
     for lane in lanes:
         lane.start()
     yield lanes, changed

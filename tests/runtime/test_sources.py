@@ -258,7 +258,9 @@ def test_the_first_frame_needs_no_whole_file(tmp_path: Path) -> None:
 
 
 def test_of_a_sampled_file_frames_on_which_no_other_builds_are_not_decoded() -> None:
-    path = Path(__file__).parents[2] / "data/demo/clips/aisle.mp4"  # 67 frames, 15 a second; 38 have others build on them
+    path = (
+        Path(__file__).parents[2] / "data/demo/clips/aisle.mp4"
+    )  # 67 frames, 15 a second; 38 have others build on them
     frames, complaint = read(open_source(str(path), fps=4))
     assert complaint == ""
     assert 30 < frames[-1].index < 38

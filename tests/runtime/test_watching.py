@@ -100,8 +100,8 @@ def test_a_track_begins_at_the_score_that_is_reported(own: float | None, thresho
 
 def test_the_tracker_can_be_given() -> None:
     given = frames([20, 20])
-    assert watched(pipeline_of(tracker=TrackerParams(confirm_hits=2)), given)[1].tracks[0].confirmed
-    assert not watched(pipeline_of(tracker=TrackerParams(confirm_hits=3)), given)[1].tracks[0].confirmed
+    assert watched(pipeline_of(tracker=TrackerParams(sure_score=1.0, confirm_hits=2)), given)[1].tracks[0].confirmed
+    assert not watched(pipeline_of(tracker=TrackerParams(sure_score=1.0, confirm_hits=3)), given)[1].tracks[0].confirmed
 
 
 def test_a_picture_of_another_size_begins_anew() -> None:

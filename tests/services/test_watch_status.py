@@ -79,7 +79,7 @@ def test_where_no_one_looks_plain_lines_come_now_and_then(monkeypatch: pytest.Mo
 
 def test_each_trouble_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     class Full(Collected):
-        def emit(self, it: Observation) -> None:
+        def emit(self, _: Observation) -> None:
             raise DataError("the disk is full")
 
     outlet = Outlet("jsonl", Full())

@@ -43,7 +43,7 @@ def model(write_export: WriteExport, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Three seconds, ten frames each, of which five are taken, in which something moves; the test model sees a person in all that is bright."""
+    """Three seconds of ten frames, of which five are taken; the test model sees a person in all that is bright."""
     return write_clip(tmp_path / "door.mkv", range(30))
 
 
@@ -156,7 +156,7 @@ def test_nothing_to_watch_is_said() -> None:
 
 
 @pytest.mark.parametrize("loop", [False, True])
-def test_a_looped_file_is_live(loop: bool, clip: Path) -> None:
+def test_a_looped_file_is_live(*, loop: bool, clip: Path) -> None:
     assert opened(str(clip), lambda _: None, loop=loop).live == loop
 
 

@@ -80,6 +80,15 @@ for (const legend of document.querySelectorAll(".legend")) {
   }
 }
 
+// Only a table that is wider than its frame needs a stop of its own: there the arrow keys scroll it.
+const frames = new ResizeObserver((changes) => {
+  for (const { target: it } of changes) it.tabIndex = it.scrollWidth > it.clientWidth || it.scrollHeight > it.clientHeight ? 0 : -1;
+});
+document.querySelectorAll(".scroll").forEach((it) => frames.observe(it));
+
+// A clip waits behind its still, which lies beside it for paper: twice in the page it would weigh twice.
+for (const still of document.querySelectorAll("video + .still")) still.previousElementSibling.poster = still.src;
+
 // The contents say which section is being read.
 const links = new Map([...document.querySelectorAll("nav a")].map((it) => [it.hash.slice(1), it]));
 const inSight = new Set();
