@@ -41,21 +41,47 @@ VERIFIED = {
 }  # fmt: skip
 ROBUSTNESS = {"objects": 40, "frames": 48, "rPC": {"all": {"AP": 0.7}}}
 EVENTS = {  # 45 of 50 found, 2 false alarms in an hour; the intervals are exact
-    "events": 50, "found": 45, "event_recall": 0.9, "event_recall_low": 0.7819, "event_recall_high": 0.9667,
-    "false_alarms": 2, "hours": 1.0, "false_alarms_per_hour": 2.0, "false_alarms_per_hour_low": 0.2422,
-    "false_alarms_per_hour_high": 7.2247, "time_to_detect_s": {"median": 1.0, "p90": 2.5, "max": 4.0},
+    "events": 50,
+    "found": 45,
+    "event_recall": 0.9,
+    "event_recall_low": 0.7819,
+    "event_recall_high": 0.9667,
+    "false_alarms": 2,
+    "hours": 1.0,
+    "false_alarms_per_hour": 2.0,
+    "false_alarms_per_hour_low": 0.2422,
+    "false_alarms_per_hour_high": 7.2247,
+    "time_to_detect_s": {"median": 1.0, "p90": 2.5, "max": 4.0},
 }
 UNHEARD = {  # 3 minutes in which nothing was asked for, and no alarm was raised
-    "events": 0, "found": 0, "event_recall": None, "event_recall_low": None, "event_recall_high": None,
-    "false_alarms": 0, "hours": 0.05, "false_alarms_per_hour": 0.0, "false_alarms_per_hour_low": 0.0,
-    "false_alarms_per_hour_high": 73.78, "time_to_detect_s": None,
+    "events": 0,
+    "found": 0,
+    "event_recall": None,
+    "event_recall_low": None,
+    "event_recall_high": None,
+    "false_alarms": 0,
+    "hours": 0.05,
+    "false_alarms_per_hour": 0.0,
+    "false_alarms_per_hour_low": 0.0,
+    "false_alarms_per_hour_high": 73.78,
+    "time_to_detect_s": None,
 }
 FIELDTEST = EVENTS | {
-    "tracking": {"hota": 0.6}, "class": {"semi.truck": EVENTS},
+    "tracking": {"hota": 0.6},
+    "class": {"semi.truck": EVENTS},
     "camera": {"lobby": EVENTS, "yard": UNHEARD},
-    "condition": {"night": UNHEARD | {"hours": None, "events": 1, "found": 1, "event_recall": 1.0,
-                                      "event_recall_low": 0.025, "event_recall_high": 1.0,
-                                      "false_alarms_per_hour": None}},
+    "condition": {
+        "night": UNHEARD
+        | {
+            "hours": None,
+            "events": 1,
+            "found": 1,
+            "event_recall": 1.0,
+            "event_recall_low": 0.025,
+            "event_recall_high": 1.0,
+            "false_alarms_per_hour": None,
+        }
+    },
 }
 NO_FOOTAGE = UNHEARD | {"hours": 0.0, "false_alarms_per_hour": None, "tracking": None}
 NOTHING: dict[str, Any] = {
@@ -291,7 +317,10 @@ UNMEASURED = "there is nothing to measure it by"
         pytest.param({"metric": "event_recall", "min": 0.75}, HOLDS, "", id="recall, its whole interval"),
         pytest.param({"metric": "event_recall", "min": 0.92}, FAILS, "0.9 is below 0.92", id="recall below"),
         pytest.param(
-            {"metric": "event_recall", "min": 0.95}, OPEN, "at least 180 events more", id="50 found of 50 were too few too"
+            {"metric": "event_recall", "min": 0.95},
+            OPEN,
+            "at least 180 events more",
+            id="50 found of 50 were too few too",
         ),
         pytest.param(
             {"metric": "event_recall", "min": 0.85},
@@ -308,8 +337,12 @@ UNMEASURED = "there is nothing to measure it by"
             "0 false alarms in 0.05 h only show a rate below 73.8 an hour, not 10; at least 0.319 h more are needed",
             id="a camera watched for minutes",
         ),
-        pytest.param({"metric": "camera.yard.event_recall", "min": 0.5}, OPEN, UNMEASURED, id="a camera without events"),
-        pytest.param({"metric": "camera.gate.event_recall", "min": 0.5}, OPEN, NOT_TRIED, id="a camera without footage"),
+        pytest.param(
+            {"metric": "camera.yard.event_recall", "min": 0.5}, OPEN, UNMEASURED, id="a camera without events"
+        ),
+        pytest.param(
+            {"metric": "camera.gate.event_recall", "min": 0.5}, OPEN, NOT_TRIED, id="a camera without footage"
+        ),
         pytest.param({"metric": "zone.door.event_recall", "min": 0.5}, OPEN, NOT_TRIED, id="no zone at all"),
         pytest.param({"metric": "class.semi.truck.event_recall", "min": 0.75}, HOLDS, "", id="a dot in a class name"),
         pytest.param({"metric": "condition.night.event_recall", "min": 0.5}, OPEN, "at least", id="a condition"),

@@ -43,7 +43,14 @@ SPLIT = SplitParams.parse(
 SECTION = {
     "budget": 3,
     "second_looks": 2,
-    "weights": {"uncertainty": 1.0, "disagreement": 1.0, "weakness": 1.0, "rarity": 1.0, "health": 1.0, "suspicion": 2.0},
+    "weights": {
+        "uncertainty": 1.0,
+        "disagreement": 1.0,
+        "weakness": 1.0,
+        "rarity": 1.0,
+        "health": 1.0,
+        "suspicion": 2.0,
+    },
     "diversity": 1.0,
     "gap_s": 0.5,
     "near_duplicate_bits": 0,
