@@ -1,4 +1,4 @@
-"""Footage whose field test can be worked out by hand: for the model of `exports`, a person is there while it is bright."""
+"""Footage whose field test can be worked out by hand: to the model of `exports` what is bright is a person."""
 
 import json
 from collections.abc import Callable, Sequence

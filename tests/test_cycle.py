@@ -27,10 +27,11 @@ SMALL = (
     *("robustness.frames=2", "robustness.severities=[3]", "robustness.patch.steps=2"),
     *("export.calibration_frames=8", "export.int8.frames=8", "export.int8.sensitivity=[4]"),
     "verify.latency_pictures=3",
+    *("fieldtest.path=cut", "fieldtest.reference_s=5", "fieldtest.curve=[0.5]", "fieldtest.cases=2"),
 )
 STAGES = (
     *("ingest", "annotate", "split", "augment", "train", "evaluate", "robustness", "export", "explain", "verify"),
-    *("gate", "register", "select", "report"),
+    *("fieldtest", "gate", "register", "select", "report"),
 )
 
 pytestmark = [pytest.mark.cycle, pytest.mark.timeout(600)]
@@ -63,9 +64,10 @@ def clone_into(folder: Path) -> Path:
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    (folder / "cut/clips").mkdir(parents=True)
     for camera in CAMERAS:
-        shutil.copy(ROOT / f"data/demo/clips/{camera}.mp4", folder / "cut/clips")
+        for name in (f"clips/{camera}.mp4", f"events/{camera}.json", f"tracks/{camera}.txt"):
+            (folder / "cut" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / "data/demo" / name, folder / "cut" / name)
     tasks = json.loads((ROOT / "data/demo/labelstudio/export.json").read_bytes())
     cut = [task for task in tasks if task["data"]["camera"] in CAMERAS]
     (folder / "cut/export.json").write_text(json.dumps(cut))
@@ -100,6 +102,9 @@ def test_every_stage_ran_and_left_its_evidence(turned: Path) -> None:
     assert sorted(lock(turned)) == sorted(STAGES)
     assert (turned / "reports/index.html").stat().st_size > 10_000
     assert {"AP", "AP50"} <= json.loads((turned / "reports/evaluate/metrics.json").read_bytes()).keys()
+    tried = json.loads((turned / "reports/fieldtest/fieldtest.json").read_bytes())
+    assert (tried["camera"].keys(), tried["left_out"]) == (set(CAMERAS), {})
+    assert tried["tracking"]["camera"].keys() == set(CAMERAS)
 
 
 def test_a_second_run_does_nothing(turned: Path) -> None:
@@ -110,6 +115,7 @@ def test_a_second_run_does_nothing(turned: Path) -> None:
     ("override", "first"),
     [
         pytest.param(("gate=demo",), "gate", id="gate limit"),
+        pytest.param(("fieldtest.tolerance_s=2",), "fieldtest", id="how the field test is scored"),
         pytest.param(("augment=basic",), "augment", id="augmentation policy"),
         pytest.param(("model=ssdlite",), "train", id="model"),
         pytest.param(("compute.workers=1",), None, id="workers change no result"),

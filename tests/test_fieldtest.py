@@ -1,4 +1,4 @@
-"""The stage through its own main, on real clips with a real model; counts are worked out in tests/footage.py's scenes."""
+"""The stage through its own main, on real clips with a real model; see tests/footage.py for what it must find."""
 
 import csv
 import json
@@ -83,9 +83,7 @@ def counts(found: dict[str, Any]) -> tuple[int, int, int]:
     return found["events"], found["found"], found["false_alarms"]
 
 
-def test_one_event_is_found_one_missed_and_one_alarm_is_false(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_event_is_found_one_missed_and_one_alarm_is_false(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.clip()
     it = world.run()
     assert counts(it) == (2, 1, 1)

@@ -40,8 +40,52 @@ VERIFIED = {
     "drop_AP": 0.0, "drop_AP_low": -0.0005, "drop_AP_high": 0.0005,
 }  # fmt: skip
 ROBUSTNESS = {"objects": 40, "frames": 48, "rPC": {"all": {"AP": 0.7}}}
+EVENTS = {  # 45 of 50 found, 2 false alarms in an hour; the intervals are exact
+    "events": 50,
+    "found": 45,
+    "event_recall": 0.9,
+    "event_recall_low": 0.7819,
+    "event_recall_high": 0.9667,
+    "false_alarms": 2,
+    "hours": 1.0,
+    "false_alarms_per_hour": 2.0,
+    "false_alarms_per_hour_low": 0.2422,
+    "false_alarms_per_hour_high": 7.2247,
+    "time_to_detect_s": {"median": 1.0, "p90": 2.5, "max": 4.0},
+}
+UNHEARD = {  # 3 minutes in which nothing was asked for, and no alarm was raised
+    "events": 0,
+    "found": 0,
+    "event_recall": None,
+    "event_recall_low": None,
+    "event_recall_high": None,
+    "false_alarms": 0,
+    "hours": 0.05,
+    "false_alarms_per_hour": 0.0,
+    "false_alarms_per_hour_low": 0.0,
+    "false_alarms_per_hour_high": 73.78,
+    "time_to_detect_s": None,
+}
+FIELDTEST = EVENTS | {
+    "tracking": {"hota": 0.6},
+    "class": {"semi.truck": EVENTS},
+    "camera": {"lobby": EVENTS, "yard": UNHEARD},
+    "condition": {
+        "night": UNHEARD
+        | {
+            "hours": None,
+            "events": 1,
+            "found": 1,
+            "event_recall": 1.0,
+            "event_recall_low": 0.025,
+            "event_recall_high": 1.0,
+            "false_alarms_per_hour": None,
+        }
+    },
+}
+NO_FOOTAGE = UNHEARD | {"hours": 0.0, "false_alarms_per_hour": None, "tracking": None}
 NOTHING: dict[str, Any] = {
-    "strict": False, "limits": [], "floors": [], "gaps": {"max": 0.1, "of": []}, "robustness": [],
+    "strict": False, "limits": [], "floors": [], "gaps": {"max": 0.1, "of": []}, "robustness": [], "fieldtest": [],
     "max_regression": 0.01,
 }  # fmt: skip
 
@@ -55,6 +99,7 @@ class World:
         self.gaps(GAP)
         self.json("robustness/robustness.json", ROBUSTNESS)
         self.json("export/parity.json", PARITY)
+        self.json("fieldtest/fieldtest.json", FIELDTEST)
         self.verified()
         self.params()
 
@@ -80,7 +125,7 @@ class World:
         return {line.limit: line for line in lines if line.limit.startswith("verify.")}
 
     def reports(self) -> gate.Reports:
-        names = ("evaluate", "robustness", "export", "verify")
+        names = ("evaluate", "robustness", "export", "verify", "fieldtest")
         return gate.read_reports(*(Folder(Path(name)) for name in names))
 
     def params(self, **changes: Any) -> None:
@@ -261,6 +306,95 @@ def test_robustness(world: World, report: object, minimum: float, result: Result
     assert (line.limit, line.result, line.reason) == ("robustness.rPC.all.AP", result, reason)
 
 
+HOUR = "false_alarms_per_hour"
+NOT_TRIED = "no held-out footage of it was tried"
+UNMEASURED = "there is nothing to measure it by"
+
+
+@pytest.mark.parametrize(
+    ("limit", "result", "reason"),
+    [
+        pytest.param({"metric": "event_recall", "min": 0.75}, HOLDS, "", id="recall, its whole interval"),
+        pytest.param({"metric": "event_recall", "min": 0.92}, FAILS, "0.9 is below 0.92", id="recall below"),
+        pytest.param(
+            {"metric": "event_recall", "min": 0.95},
+            OPEN,
+            "at least 180 events more",
+            id="50 found of 50 were too few too",
+        ),
+        pytest.param(
+            {"metric": "event_recall", "min": 0.85},
+            OPEN,
+            "45 of 50 events found only show a share above 0.782, not 0.85; at least 25 events more are needed",
+            id="recall, its point value only",
+        ),
+        pytest.param({"metric": HOUR, "max": 8}, HOLDS, "", id="rate, its whole interval"),
+        pytest.param({"metric": HOUR, "max": 1}, OPEN, "at least 6.22 h more are needed", id="an hour is too little"),
+        pytest.param({"metric": f"camera.lobby.{HOUR}", "max": 8}, HOLDS, "", id="a camera"),
+        pytest.param(
+            {"metric": f"camera.yard.{HOUR}", "max": 10},
+            OPEN,
+            "0 false alarms in 0.05 h only show a rate below 73.8 an hour, not 10; at least 0.319 h more are needed",
+            id="a camera watched for minutes",
+        ),
+        pytest.param(
+            {"metric": "camera.yard.event_recall", "min": 0.5}, OPEN, UNMEASURED, id="a camera without events"
+        ),
+        pytest.param(
+            {"metric": "camera.gate.event_recall", "min": 0.5}, OPEN, NOT_TRIED, id="a camera without footage"
+        ),
+        pytest.param({"metric": "zone.door.event_recall", "min": 0.5}, OPEN, NOT_TRIED, id="no zone at all"),
+        pytest.param({"metric": "class.semi.truck.event_recall", "min": 0.75}, HOLDS, "", id="a dot in a class name"),
+        pytest.param({"metric": "condition.night.event_recall", "min": 0.5}, OPEN, "at least", id="a condition"),
+        pytest.param({"metric": f"condition.night.{HOUR}", "max": 5}, OPEN, UNMEASURED, id="no rate of a condition"),
+        pytest.param({"metric": "time_to_detect_s.p90", "max": 3}, HOLDS, "", id="a figure without an interval"),
+        pytest.param({"metric": "camera.lobby.time_to_detect_s.p90", "max": 2}, FAILS, "2.5 is above 2", id="late"),
+        pytest.param({"metric": "camera.yard.time_to_detect_s.p90", "max": 2}, OPEN, UNMEASURED, id="nothing found"),
+        pytest.param({"metric": "tracking.hota", "min": 0.5}, HOLDS, "", id="tracking"),
+        pytest.param({"metric": "event_recal", "min": 0.5}, FAILS, "not measured", id="a slip of the pen"),
+    ],
+)
+def test_the_field_test_by_its_exact_intervals(
+    world: World, limit: dict[str, Any], result: Result, reason: str
+) -> None:
+    (line,) = world.lines(fieldtest=[limit])
+    assert (line.limit, line.result) == (f"fieldtest.{limit['metric']}", result)
+    assert reason in line.reason
+    assert bool(reason) == bool(line.reason)
+
+
+@pytest.mark.parametrize("metric", ["event_recall", "tracking.hota", "camera.lobby.event_recall"])
+def test_without_footage_the_field_test_is_not_assessed(world: World, metric: str) -> None:
+    world.json("fieldtest/fieldtest.json", NO_FOOTAGE)
+    (line,) = world.lines(fieldtest=[{"metric": metric, "min": 0.1}])
+    assert (line.result, line.figure, line.reason) == (OPEN, None, NOT_TRIED)
+    world.params(fieldtest=[{"metric": metric, "min": 0.1}])
+    gate.main(ARGUMENTS)
+    assert json.loads(Path("out/gate.json").read_bytes())["verdict"] == "promote with conditions"
+
+
+@pytest.mark.parametrize(
+    ("metric", "evidence", "interval"),
+    [
+        ("event_recall", "50 events in 60 minutes", (0.7819, 0.9667)),
+        ("condition.night.event_recall", "1 events", (0.025, 1.0)),
+        ("tracking.hota", "50 events in 60 minutes", (None, None)),
+    ],
+)
+def test_a_line_of_the_field_test_names_its_evidence(
+    world: World, metric: str, evidence: str, interval: tuple[float | None, float | None]
+) -> None:
+    (line,) = world.lines(fieldtest=[{"metric": metric, "min": 0.1}])
+    assert (line.evidence, line.source) == (evidence, "fieldtest/fieldtest.json")
+    assert (line.low, line.high) == interval
+
+
+@pytest.mark.parametrize("limit", [{"metric": HOUR, "max": 0}, {"metric": "event_recall", "min": 1.0}])
+def test_a_limit_that_nothing_can_show_is_an_error(world: World, limit: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="can never be shown to hold"):
+        world.lines(fieldtest=[limit])
+
+
 @pytest.mark.parametrize("parity", [{"passed": False}, {"passed": "yes"}, {}], ids=["failed", "odd", "empty"])
 def test_without_parity_nothing_is_promoted(world: World, parity: dict[str, Any]) -> None:
     world.json("export/parity.json", parity)
@@ -272,7 +406,7 @@ def test_without_parity_nothing_is_promoted(world: World, parity: dict[str, Any]
 
 ARGUMENTS = [
     *("--evaluation", "evaluate", "--robustness", "robustness", "--export", "export"),
-    *("--verify", "verify", "--out", "out/gate.json"),
+    *("--verify", "verify", "--fieldtest", "fieldtest", "--out", "out/gate.json"),
 ]
 THIN = {"metric": "class.vehicle.AP50", "min": 0.8}
 
@@ -319,6 +453,7 @@ def test_three_verdicts_end_well(
         "evaluate/comparisons.json",
         "export/parity.json",
         "verify/verify.json",
+        "fieldtest/fieldtest.json",
     ],
 )
 def test_a_broken_input_is_named(world: World, name: str, content: str | None) -> None:

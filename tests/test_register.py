@@ -42,6 +42,11 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 COSTS = {"parameters": 1000, "macs": 2_000_000, "bytes": {"weights": 4000, "cpu": {"fp32": 4100, "fp32-b1": 4050}}}
 LOSSES = {"AP": 0.5, "drop_AP": 0.0}
+TRIED = {
+    "target": "cpu", "events": 12, "found": 9, "event_recall": 0.75, "false_alarms_per_hour": 4.0, "precision": None,
+    "time_to_detect_s": {"median": 0.6, "p90": 1.4}, "tracking": {"hota": 0.6, "idf1": 0.7, "mota": 0.5, "deta": 0.6},
+    "camera": {"lobby": {"found": 9}}, "cases": [], "left_out": {},
+}  # fmt: skip
 
 
 class World:
@@ -65,6 +70,7 @@ class World:
         self.robustness(0.8)
         (root / "reports/explain").mkdir()
         self.json("reports/explain/costs.json", COSTS)
+        self.fieldtest(TRIED)
         self.verdict(PASSED)
         self.benchmark()
         self.detects(20)
@@ -96,6 +102,13 @@ class World:
         targets = {"cpu": {"default": "fp32", "verified": list(names)}}
         self.json("reports/verify/verify.json", {"targets": targets, "artifacts": artifacts})
         self.json("reports/verify/latency.json", {"artifacts": {"cpu/fp32": {"milliseconds": {"total": {"p50": 8.5}}}}})
+
+    def fieldtest(self, found: dict[str, Any]) -> None:
+        """fieldtest.json, its curve and a clip."""
+        (self.root / "reports/fieldtest/clips").mkdir(parents=True, exist_ok=True)
+        self.json("reports/fieldtest/fieldtest.json", found)
+        (self.root / "reports/fieldtest/curve.csv").write_text("threshold\n0.5\n")
+        (self.root / "reports/fieldtest/clips/01-missed.mp4").write_bytes(b"a person's picture")
 
     def evaluation(self, ap: float) -> None:
         figures = {"AP": ap, "frames": 3, "class": {"person": {"AP50": 0.9}, "fire+smoke": {"note": "none"}}}
@@ -135,6 +148,7 @@ class World:
             "train": "models/train",
             "export": "models/export",
             "verify": "reports/verify",
+            "fieldtest": "reports/fieldtest",
             "data": "data",
         }
         names |= {"ledger": "reports/ledger.json", "out": "reports/register.json"}
@@ -335,6 +349,10 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
         "iteration/worst_recall": 0.8, "verify/cpu/fp32/milliseconds/total/p50": 8.5,
         "explain/parameters": 1000, "explain/macs": 2_000_000, "explain/bytes/weights": 4000,
         "explain/bytes/cpu/fp32": 4100, "explain/bytes/cpu/fp32-b1": 4050,
+        "fieldtest/events": 12, "fieldtest/found": 9, "fieldtest/event_recall": 0.75,
+        "fieldtest/false_alarms_per_hour": 4.0, "fieldtest/time_to_detect_s/median": 0.6,
+        "fieldtest/time_to_detect_s/p90": 1.4, "fieldtest/tracking/hota": 0.6, "fieldtest/tracking/idf1": 0.7,
+        "fieldtest/tracking/mota": 0.5,
         "targets/cpu/milliseconds": 8.5, "targets/cpu/bytes": 4100,
         **{f"verify/cpu/{name}/{key}": value for name in ("fp32", "fp32-b1") for key, value in LOSSES.items()},
     }  # fmt: skip
@@ -348,6 +366,7 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
         *("evaluate/metrics.json", "evaluate/groups.json", "evaluate/figures/pr.png", "tables/groups.json"),
         *("export/cpu/contract.json", "export/parity.json", "export/export.json"),
         *("verify/verify.json", "verify/latency.json"),
+        *("fieldtest/fieldtest.json", "fieldtest/curve.csv"),  # clips show people, and stay here
         *("train/curves.jsonl", "train/train.json", "data/ingest.json"),
         *("gate.json", "params.yaml", "lineage.json", "preconditions.json", "benchmark.json", "data/annotate.json"),
         *("evaluate/preconditions.json", "evaluate/detections.parquet", "robustness/robustness.json"),
@@ -360,6 +379,20 @@ def test_the_run_holds_the_whole_iteration(world: World) -> None:
     ]
     history = connect().get_metric_history(run.info.run_id, "loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 2.0), (2, 1.0)]
+
+
+def test_a_field_test_of_nothing_has_no_figures(world: World) -> None:
+    world.fieldtest({"events": 0, "event_recall": None, "time_to_detect_s": None, "tracking": None})
+    world.turn()
+    (run,) = world.runs()
+    assert {it: v for it, v in run.data.metrics.items() if it.startswith("fieldtest/")} == {"fieldtest/events": 0}
+
+
+def test_another_field_test_is_another_iteration(world: World) -> None:
+    world.turn()
+    world.fieldtest(TRIED | {"found": 10})
+    world.turn()
+    assert len(world.runs()) == 2
 
 
 def test_the_run_of_the_training_becomes_the_run_of_the_iteration(world: World) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.report import main
+from tests.tried import NOTHING, tried, write_clips
 
 HOSTILE = "<script>alert('lobby')</script>"
 ROOT = Path(__file__).parents[1]
@@ -229,6 +230,7 @@ def files(camera: str) -> dict[str, Any]:
                 }
             },
         },
+        "reports/fieldtest/fieldtest.json": tried(camera),
         "reports/gate.json": {
             "verdict": "refuse", "strict": False, "reasons": ["class.vehicle.AP50: not measured"],
             "conditions": ["camera lobby: recall: 8 of 30 objects"],
@@ -289,6 +291,7 @@ def build_world(root: Path, monkeypatch: pytest.MonkeyPatch, camera: str) -> Pat
         (root / name).write_text(content)
     for stage in ("evaluate", "robustness", "explain"):
         (root / "reports" / stage / "figures").mkdir()
+    write_clips(root / "reports/fieldtest", tried(camera))
     for name in PICTURES:
         picture = cv2.imencode(".png", np.full((40, 60, 3), 90, np.uint8))[1]
         (root / name).write_bytes(picture.tobytes())
@@ -353,6 +356,7 @@ CHAPTERS = {
     "Looking inside": "What has it learned",
     "Export": "What ships?",
     "What ships, verified": "Is what ships still as good",
+    "Field test": "What would the operator have seen?",
     "Preconditions": "Under which conditions does it hold?",
     "Verdict, line by line": "May it be promoted?",
     "Labels to look at again": "Where do the model and people disagree?",
@@ -425,6 +429,10 @@ CHAPTERS = {
         ),
         pytest.param("✗ refused: loses 3 points of AP", id="a refused artifact"),
         pytest.param("torch 2.15.0", id="producer"),
+        pytest.param("Events found 2 of 3 1 false alarms in 45.0 minutes", id="headline of the field test"),
+        pytest.param("camera yard 15.0 minutes 0 0 - 0 0.0 (0.0 to 14.8) 0 -", id="a part of the field test"),
+        pytest.param("lobby lobby.mp4 ✗ defocused 31.5 - 0.42 edges lost 60%", id="condition of a camera"),
+        pytest.param("Missed: person, lobby (120.0 to 130.0 s of lobby.mp4)", id="clip"),
         pytest.param("Why: refused: class.vehicle.AP50: not measured.", id="decision"),
         pytest.param("AP of the champion it met 0.600", id="champion"),
         pytest.param("make ui", id="way to the registry"),
@@ -446,6 +454,13 @@ def test_the_same_files_give_the_same_bytes_wherever_they_lie(world: Path, tmp_p
     assert (world / "other.html").read_text(encoding="utf-8") == page
 
 
+def test_a_field_test_of_nothing_is_told_and_stops_nobody(world: Path) -> None:
+    (world / "reports/fieldtest/fieldtest.json").write_text(json.dumps(NOTHING))
+    seen = text_of(run_report())
+    assert "not assessable: no held-out footage" in seen
+    assert "Events found not assessed no held-out events" in seen
+
+
 def test_names_from_outside_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_world(tmp_path, monkeypatch, HOSTILE)
     page = run_report()
@@ -455,7 +470,9 @@ def test_names_from_outside_are_escaped(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_nothing_is_fetched(world: Path) -> None:
     page = run_report()
-    assert not [url for url in re.findall(r'(?:src|href)="([^"]*)"', page) if not url.startswith(("#", "data:"))]
+    urls = {url for url in re.findall(r'(?:src|href)="([^"]*)"', page) if not url.startswith(("#", "data:"))}
+    assert urls == {"fieldtest/clips/01-missed.mp4", "fieldtest/clips/02-false-alarm.mp4"}
+    assert all((world / "reports" / url).is_file() for url in urls)
     assert "url(http" not in page
     assert "@import" not in page
 

@@ -1,6 +1,7 @@
 """Which frames may be chosen at all, why, and the whole stage with a real, untrained detector."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import select
 from pipeline.core.errors import ConfigError
+from pipeline.core.footage import Doubt
 from pipeline.core.label_quality import Issue, Kind
 from pipeline.core.params import SelectParams, SplitParams
 from pipeline.core.types import Annotation, Assignment, Detections, Frame, LabelledFrame, Split, Truth
@@ -41,7 +43,14 @@ SPLIT = SplitParams.parse(
 SECTION = {
     "budget": 3,
     "second_looks": 2,
-    "weights": {"uncertainty": 1.0, "disagreement": 1.0, "weakness": 1.0, "rarity": 1.0, "suspicion": 2.0},
+    "weights": {
+        "uncertainty": 1.0,
+        "disagreement": 1.0,
+        "weakness": 1.0,
+        "rarity": 1.0,
+        "health": 1.0,
+        "suspicion": 2.0,
+    },
     "diversity": 1.0,
     "gap_s": 0.5,
     "near_duplicate_bits": 0,
@@ -100,7 +109,7 @@ TRUTH = Truth(np.array([[0, 0, 40, 80]], np.float32), np.array([0]), np.array([F
 NEEDS = [Need("camera", "hall", 0.5, "not assessed: 4 of 30 objects"), Need("class", "person", 0.1, "little")]
 
 
-def judged() -> tuple[list[select.Seen], Any]:
+def judged(*in_doubt: Doubt) -> tuple[list[select.Seen], Any]:
     """Frame 1 is undecided and like training frame 0; frame 2 is unlike it; frame 12's label is missed."""
     it = select.pool_of([frame(0), frame(1), frame(2), *FRAMES[12:]], {"f00", "f12"}, SPLITS, SPLIT)
     assert [f.frame_id for f in (*it.unlabelled, *it.labelled)] == ["f01", "f02", "f13", "f00", "f12"]
@@ -111,7 +120,7 @@ def judged() -> tuple[list[select.Seen], Any]:
         view("f00", found(([0, 0, 40, 80], 0.9, 0)), 1.0, 0.0),
         view("f12", found(([0, 0, 40, 80], 0.9, 0), ([100, 0, 140, 80], 0.8, 0)), 0.5, 0.5),
     ]
-    return select.judge(it, seen, {"f00": TRUTH, "f12": TRUTH}, NEEDS, AT, 0.5)
+    return select.judge(it, seen, {"f00": TRUTH, "f12": TRUTH}, NEEDS, in_doubt, AT, 0.5)
 
 
 SPLITS = {"f00": Split.TRAIN, "f12": Split.VAL}
@@ -122,7 +131,7 @@ def test_signals_of_new_and_of_labelled_frames() -> None:
     undecided, rare, _, clean, doubtful = rows
     assert embeddings.shape == (5, 2)
     assert undecided.signals == pytest.approx(
-        {"uncertainty": 1 - np.exp(-1), "disagreement": 0.0, "weakness": 0.3, "rarity": 0.0}, abs=1e-6
+        {"uncertainty": 1 - np.exp(-1), "disagreement": 0.0, "weakness": 0.3, "health": 0.0, "rarity": 0.0}, abs=1e-6
     )
     assert rare.signals["rarity"] == 1.0
     assert rare.signals["weakness"] == 0.5
@@ -131,6 +140,29 @@ def test_signals_of_new_and_of_labelled_frames() -> None:
     assert doubtful.signals["suspicion"] == pytest.approx(0.8)
     assert doubtful.issue is not None
     assert doubtful.issue.kind is Kind.MISSING_LABEL
+
+
+COVERED = Doubt("hall", 1.5, 2.5, 0.8, "the camera was covered: a hand")
+
+
+def test_a_time_of_doubt_speaks_for_its_frames_alone() -> None:
+    rows, _ = judged(COVERED, Doubt("lobby", 0.0, 99.0, 1.0, "another camera"))
+    assert [row.signals["health"] for row in rows] == [0.0, 0.8, 0.0, 0.0, 0.0]
+    assert [row.doubt for row in rows] == [None, COVERED, None, None, None]
+
+
+def test_frames_of_a_suspicious_time_are_preferred() -> None:
+    it = select.pool_of([frame(0), frame(1), frame(2), *FRAMES[12:]], {"f00", "f12"}, SPLITS, SPLIT)
+    p = SelectParams.parse("select", SECTION | {"diversity": 0.0})
+    late = Doubt("hall", 12.5, math.inf, 1.0, "the camera was moved: by a third")
+
+    def first(*in_doubt: Doubt) -> tuple[str, str]:
+        row = select.told(it, *judged(*in_doubt), AT, p).figures["frames"][0]
+        return row["frame_id"], row["reason"]
+
+    assert first()[0] != "f13"
+    assert first(late)[0] == "f13"
+    assert "the camera was moved: by a third" in first(late)[1]
 
 
 def test_only_labels_in_doubt_are_looked_at_again() -> None:
@@ -160,6 +192,7 @@ def test_only_labels_in_doubt_are_looked_at_again() -> None:
             "missing label? The model says vehicle at 0.70; its mirror image is seen otherwise",
             id="a-doubt-is-always-told",
         ),
+        pytest.param({"health": 0.8, "uncertainty": 0.0}, "the camera was covered: a hand", id="doubt-of-the-camera"),
         pytest.param(
             {"uncertainty": 0.0, "rarity": 0.0},
             "no signal: chosen for its camera's turn and its distance",
@@ -170,7 +203,7 @@ def test_only_labels_in_doubt_are_looked_at_again() -> None:
 def test_reasons_are_in_plain_words(signals: dict[str, float], words: str) -> None:
     issue = Issue("f01", Kind.MISSING_LABEL, 0.1, 1, 0.7, (0, 0, 9, 9))
     boxes = found(([0, 0, 40, 80], 0.4, 0))
-    it = select.Seen(frame(1), view("f01", boxes, 0.0), boxes, tuple(NEEDS), signals, issue)
+    it = select.Seen(frame(1), view("f01", boxes, 0.0), boxes, tuple(NEEDS), signals, COVERED, issue)
     assert select.reason(it, P.weights.model_dump(), AT) == words
 
 
@@ -201,6 +234,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_json(tmp_path / "reports" / "preconditions.json", sheet)
     write_json(tmp_path / "reports" / "comparisons.json", {"comparisons": []})
     write_json(tmp_path / "gate.json", {"lines": []})
+    finding = {"kind": "covered", "start_s": 2.5, "end_s": None, "severity": 0.9, "detail": "a hand"}
+    write_json(tmp_path / "fieldtest" / "fieldtest.json", {"health": [{"clip": "hall", "findings": [finding]}]})
     return tmp_path
 
 
@@ -219,6 +254,7 @@ PATHS = {
     "annotations": "annotations",
     "splits": "splits",
     "evaluation": "reports",
+    "fieldtest": "fieldtest",
     "gate": "gate.json",
     "out": "out",
 }
@@ -236,6 +272,9 @@ def test_the_whole_stage_gives_the_same_bytes_twice(world: Path, capsys: pytest.
     ids = first["frames.txt"].decode().split()
     assert ids == [row["frame_id"] for row in report["frames"]]
     assert len(ids) == 3
+    told = {row["frame_id"]: row["signals"]["health"] for row in report["frames"]}
+    assert told == {it: 0.9 if int(it[1:]) > 2 else 0.0 for it in ids}  # covered from 2.5 s on, a frame a second
+    assert any("the camera was covered: a hand" in row["reason"] for row in report["frames"])
     assert set(ids) <= {f"f{i:02d}" for i in (1, 2, 3, 5, 6, 7, 9, 11, 13)}
     assert "3 of 16 unlabelled frames to label" in capsys.readouterr().out
 

@@ -71,7 +71,8 @@ def test_to_look_in_vain_ends_a_track() -> None:
     ],
 )
 def test_what_is_not_certain_yet_asks_for_another_look(
-    looks: list[tuple[float, Detections | None]], curious: bool  # noqa: FBT001
+    looks: list[tuple[float, Detections | None]],
+    curious: bool,  # noqa: FBT001
 ) -> None:
     it = follower()
     for at, seen in looks:

@@ -206,7 +206,7 @@ def test_the_cameras_health_is_watched_too(world: World) -> None:
     [
         pytest.param((29.9, math.inf), [], "no longer than one frame", id="beyond its end"),
         pytest.param((8.0, 8.0), [], "no longer than one frame", id="a single frame"),
-        pytest.param((0.0, math.inf), [(0.0, 40.0)], "all its time is ignored", id="an ignore region that is always there"),
+        pytest.param((0.0, math.inf), [(0.0, 40.0)], "all its time is ignored", id="an ignore region all the time"),
     ],
 )  # fmt: skip
 def test_a_clip_without_anything_to_judge_says_why(
