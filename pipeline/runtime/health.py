@@ -245,7 +245,7 @@ def _defocused(it: Signs) -> float:
 
 
 def _dirty(it: Signs) -> float:
-    return _beyond(it.smeared, 0.1, 0.6)
+    return _beyond(it.smeared, 0.12, 0.6)
 
 
 def _hidden_words(it: Signs) -> str:
