@@ -17,7 +17,7 @@ def watch_command(args: argparse.Namespace) -> None:
 
     Examples:
       sightline watch rtsp://192.0.2.7/main --model bundle.zip --site site.yaml --jsonl metadata
-      sightline watch --site site.yaml --mqtt mqtts://broker.example/site --evidence evidence
+      sightline watch --site site.yaml --mqtt mqtts://broker.example --evidence evidence
       sightline watch data/demo/clips/lobby.mp4 data/demo/clips/lot_a.mp4 --loop --web 8080
     """
     from pipeline.services.watch_run import watch  # noqa: PLC0415 - opens FFmpeg's libraries

@@ -170,3 +170,17 @@ def test_other_commands_do_not_pay_for_it() -> None:
     code = "import sys; import pipeline.services.watching; print({'av', 'onnxruntime', 'cv2'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_broker_that_is_not_there_costs_no_frame_and_is_said(
+    model: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("paho.mqtt", reason="MQTT needs paho-mqtt; pip install 'sightline[mqtt]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"mqtt://127.0.0.1:{free.getsockname()[1]}"
+        watch(clip, "--model", model, "--mqtt", address, "--jsonl", tmp_path / "out")
+    streams = capsys.readouterr()
+    assert "door: 15 frames" in streams.out
+    assert "messages could not be delivered before the end" in streams.err
+    assert [it["type"] for it in records(tmp_path / "out")].count("event") == 4
