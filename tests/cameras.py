@@ -78,9 +78,11 @@ def write_stream(
 class Camera:
     """A camera that can be cut off, frozen, and come back under the same address. `zero` is when frame 0 was shown."""
 
-    def __init__(self, stream: Path, user: str = "", certificate: Path | None = None, gop: int = GOP) -> None:
+    def __init__(
+        self, stream: Path, user: str = "", certificate: Path | None = None, gop: int = GOP, port: int = 0
+    ) -> None:
         self.zero = time.time()
-        self.port = 0
+        self.port = port  # 0: one that is free
         self._more = (str(stream), str(RATE), str(gop), str(self.zero), user, str(certificate or ""))
         self._server: subprocess.Popen[str] | None = None
 

@@ -29,8 +29,10 @@ DRIFT_S = 2.0  # a camera's clock may be this far from ours before its frames ar
 SLEW, SLEW_S = 0.1, 0.02  # of the time between frames, and at most: by which one that comes early sets the clock right
 STEP_S = 0.001  # at least, between two frames
 HOLE_S = 1.0  # damaged frames that leave a hole this long are a gap
-# Asking again does not help, and cameras lock an account after some wrong passwords.
+UNFIT_S = 30.0  # between two calls of a camera that once gave frames and now refuses, or gives what is no video
+# Asking at once again does not help, and cameras lock an account after some wrong passwords.
 REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
+SILENT = "the camera keeps silent"
 TIMED_OUT = "Immediate exit requested"  # FFmpeg's words where our time is up
 SECRET = re.compile(r"(?i)((?:pass|pwd|user|login|token|auth|secret|key)[^=/&;]*)=[^/&;]*")
 
@@ -61,17 +63,18 @@ class RtspSource:
         """The frames, from now on.
 
         Raises:
-            DataError: the camera refuses the credentials before it gave a frame, or gives what is no video.
+            DataError: before it gave a frame, the camera refuses the credentials or gives what is no video.
         """
         line = _Line(self._on_gap)
         ticks = Ticks(self._fps)
         while not self._closing.is_set():
             try:
                 yield from (frame for frame in self._connected(line) if ticks.due(frame.timestamp_s))
-            except REFUSED as error:
+            except DataError as problem:
                 if not line.count:
-                    raise DataError(f"{self.name}: the camera refuses access: {error.strerror}") from None
-                line.lose(_reason(error))
+                    raise DataError(f"{self.name}: {problem}") from None
+                line.lose(str(problem))
+                self._closing.wait(UNFIT_S)
             except (av.FFmpegError, OSError) as error:
                 line.lose(_reason(error))
             self._closing.wait(line.wait())
@@ -82,17 +85,26 @@ class RtspSource:
 
     def _connected(self, line: "_Line") -> Iterator[LazyFrame]:
         """Frames of one connection; returns when it ends."""
-        with av.open(self._address, format="rtsp", options=OPTIONS, timeout=(OPEN_S, READ_S)) as container:
-            try:
-                clip = _clip(container, self._limits)
-                line.clock.connect()
-                for picture, seconds in clip.whole():
-                    if self._closing.is_set():
-                        return
-                    yield line.place(picture, seconds, clip.damaged)
-            except DataError as problem:
-                raise DataError(f"{self.name}: {problem}") from None
+        with _opened(self._address) as container:
+            clip = _clip(container, self._limits)
+            line.clock.connect()
+            for picture, seconds in clip.whole():
+                if self._closing.is_set():
+                    return
+                yield line.place(picture, seconds, clip.damaged)
             line.lose(_words(clip.stopped) or "the camera ended the stream")
+
+
+def _opened(address: str) -> Any:
+    began = time.monotonic()
+    try:
+        return av.open(address, format="rtsp", options=OPTIONS, timeout=(OPEN_S, READ_S), metadata_errors="replace")
+    except REFUSED as error:
+        raise DataError(f"the camera refuses access: {error.strerror}") from None
+    except (av.FFmpegError, OSError):
+        if time.monotonic() - began < OPEN_S:
+            raise
+        raise TimeoutError(0, SILENT) from None  # FFmpeg blames what it has not got
 
 
 def _clip(container: Any, limits: UsableParams) -> Clip:
@@ -195,4 +207,4 @@ def _reason(error: Exception) -> str:
 
 
 def _words(reason: str) -> str:
-    return f"no data for {READ_S:g} s" if reason == TIMED_OUT else reason
+    return SILENT if reason == TIMED_OUT else reason

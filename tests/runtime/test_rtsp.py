@@ -1,3 +1,4 @@
+import socket
 import subprocess
 import threading
 import time
@@ -113,7 +114,7 @@ def test_a_camera_that_falls_silent_is_called_again(stream: Path, monkeypatch: p
         with cam.frozen():
             viewer.until(lambda: len(viewer.gaps) == 1)
         viewer.until_more()
-    assert viewer.gaps[0].reason == "no data for 0.5 s"
+    assert viewer.gaps[0].reason == "the camera keeps silent"
     assert viewer.gaps[1].seconds is not None
 
 
@@ -131,6 +132,16 @@ def test_a_camera_may_come_up_later(stream: Path) -> None:
             cam.kill()
     assert viewer.gaps[0] == Gap(0.0, None, "Connection refused")
     assert viewer.gaps[1].seconds == pytest.approx(viewer.frames[0][0])
+
+
+def test_a_host_that_takes_calls_and_never_answers_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp, "OPEN_S", 0.3)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as host,
+        Viewer(f"rtsp://127.0.0.1:{host.getsockname()[1]}/a") as viewer,
+    ):
+        viewer.until(lambda: len(viewer.gaps) == 1)
+    assert viewer.gaps == [Gap(0.0, None, "the camera keeps silent")]
 
 
 @needs_rtsp
@@ -173,6 +184,29 @@ def test_who_may_not_look_is_told_at_once_and_only_once(
         assert said.startswith(f"{cam.address()}: the camera refuses access: ")
     everything = said + repr(viewer.problem) + "".join(capfd.readouterr()) + caplog.text + repr(viewer.gaps)
     assert "wr0ng" not in everything
+
+
+@needs_rtsp
+def test_a_password_that_does_no_longer_hold_is_a_gap(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike one that is wrong from the start: the camera may only be starting up."""
+    monkeypatch.setattr(rtsp, "UNFIT_S", 0.1)
+    reasons: list[str] = []
+    lose = rtsp._Line.lose
+
+    def spy(line: rtsp._Line, reason: str) -> None:
+        reasons.append(reason)
+        lose(line, reason)
+
+    monkeypatch.setattr(rtsp._Line, "lose", spy)
+    with camera(stream, SECRET) as cam, Viewer(cam.address(SECRET)) as viewer:
+        viewer.until_more()
+        cam.kill()
+        other = Camera(stream, "ann:0ther", port=cam.port)
+        other.start()
+        viewer.until(lambda: any(reason.startswith("the camera refuses access: ") for reason in reasons))
+        other.kill()
+        cam.start()
+        viewer.until_more()
 
 
 @needs_rtsp
