@@ -236,11 +236,12 @@ def _covered(it: Signs) -> float:
 
 
 def _elsewhere(it: Signs) -> float:
-    return _beyond(it.lost, 0.45, 1.0)
+    return _beyond(it.lost, 0.35, 1.0)
 
 
 def _defocused(it: Signs) -> float:
-    return _beyond(it.sharp, 0.72, 0.1)
+    """What is coarse must be where it was: fine detail of another view does not match either."""
+    return _beyond(it.sharp, 0.72, 0.1) if it.lost < 0.25 else 0.0
 
 
 def _dirty(it: Signs) -> float:
