@@ -53,7 +53,7 @@ class TrackerParams:
         0.5  # from here on a detection may begin a track; one for all, or one a class
     )
     low_score: float = 0.1  # from here on it may go on with one
-    sure_score: float = 0.7  # from here on one detection makes a track more than a flicker
+    sure_score: float = 0.6  # from here on one detection makes a track more than a flicker
     confirm_hits: int = 2  # below it, so many do
     min_iou: float = 0.2  # of a detection with where its track should be
     max_age_s: float = 2.0  # a track ends after so long a search in vain
