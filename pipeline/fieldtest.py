@@ -4,7 +4,7 @@ Tries the artifact that ships on held-out footage, as a camera would run it: mot
 Reads the clips, their events and tracks and the site's rules from --footage, the model from --export, and which
 stretches no training has seen from --frames, --annotations and --splits. Writes to --out: fieldtest.json (event recall,
 false alarms an hour and time to detect with exact intervals; tracking; camera health), curve.csv (missed against false
-alarms by operating threshold), and a clip and a still of each missed event and false alarm. Footage that is missing or
+alarms by operating threshold), and a clip and a still of missed events and alarms. Footage that is missing or
 too short is no failure: the report says what cannot be assessed.
 """
 
@@ -33,7 +33,7 @@ from pipeline.core.footage import held_out
 from pipeline.core.parallel import map_ordered
 from pipeline.core.params import ComputeParams, FieldtestParams
 from pipeline.core.stage import run, stage_arguments, summary
-from pipeline.core.tracks import Identified, TrackScores
+from pipeline.core.tracks import Identified
 from pipeline.core.types import Annotation, Frame
 from pipeline.io.files import whole_folder, write_bytes, write_json
 from pipeline.io.formats.events import read_events
@@ -43,15 +43,19 @@ from pipeline.io.tables import read_annotations, read_frames, read_splits
 from pipeline.runtime.alarms import GRACE_S
 from pipeline.runtime.clips import write_timed_clip
 from pipeline.runtime.contract import CONTRACT, Contract
+from pipeline.runtime.health import HealthFinding
 from pipeline.runtime.recording import Replay, replay
 from pipeline.runtime.session import open_session
 from pipeline.runtime.site import SITE, Site, read_site
-from pipeline.runtime.trial import Setting, Take, Trial, Tried, between, curve, trial, try_take
+from pipeline.runtime.tracking import Track
+from pipeline.runtime.trial import Setting, Take, Trial, Tried, between, curve, drifted, tracking, trial, try_take
 from pipeline.runtime.video import SUFFIXES
+from pipeline.vision.before_after import before_after
 from pipeline.vision.draw import caption, draw_boxes
 
 GREEN, ORANGE = (0, 158, 115), (230, 159, 0)  # RGB, told apart by colour-blind eyes
 WIDTH = 480  # pixels of a clip
+SETTLED_S = 1.0  # after a finding's begin, when what is wrong can be seen
 QUALITY = 85  # of a still, JPEG's 0..100
 
 Image = NDArray[np.uint8]
@@ -151,39 +155,34 @@ def attempt(take: Take, setting: Setting) -> list[Tried] | str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A missed event or a false alarm, in its clip's seconds."""
+    """A missed event or an alarm, in its clip's seconds."""
 
-    kind: str  # missed, false alarm
+    kind: str  # missed, false alarm, found
     stretch: int  # of the trial
     label: str
     zone: str
     start_s: float
     end_s: float
-    score: float | None  # of a false alarm
+    score: float | None  # of an alarm
 
 
 def cases(it: Trial) -> list[Case]:
-    """Missed events and false alarms in turn, each kind in order of camera and time."""
+    """Missed events and false alarms in turn, then true alarms; each kind in order of camera and time."""
     missed = [
         Case("missed", i, event.label, event.zone, event.start_s - it.shift_s[i], event.end_s - it.shift_s[i], None)
         for event, by, i in zip(it.scored.events, it.scored.found_by, it.event_of, strict=True)
         if by < 0
     ]
-    false = [
-        Case(
-            "false alarm",
-            i,
-            alarm.label,
-            alarm.zone,
-            alarm.start_s - it.shift_s[i],
-            alarm.end_s - it.shift_s[i],
-            alarm.score,
-        )
-        for alarm, mark, i in zip(it.scored.alarms, it.scored.marks, it.alarm_of, strict=True)
-        if mark is Mark.FALSE
+    pairs = zip_longest(missed, _raised(it, Mark.FALSE, "false alarm"))
+    return [case for case in chain.from_iterable(pairs) if case is not None] + _raised(it, Mark.TRUE, "found")
+
+
+def _raised(it: Trial, mark: Mark, kind: str) -> list[Case]:
+    return [
+        Case(kind, i, a.label, a.zone, a.start_s - it.shift_s[i], a.end_s - it.shift_s[i], a.score)
+        for a, judged, i in zip(it.scored.alarms, it.scored.marks, it.alarm_of, strict=True)
+        if judged is mark
     ]
-    pairs = zip_longest(missed, false)
-    return [case for case in chain.from_iterable(pairs) if case is not None]
 
 
 def show(
@@ -194,13 +193,15 @@ def show(
     start = _shown(times, case.start_s - p.margin_s)
     end = _shown(times, min(case.end_s + p.margin_s, start + p.max_clip_s))
     followed = {look.index: tracks for look, tracks in zip(it.recording.looks, told.tracks, strict=True)}
+    latest: Sequence[Track] = ()
     for frame in between(it.take.path, start, end):
         canvas = frame.rgb()
         for label, frames in enumerate(it.take.tracks):
             if frame.index < len(frames):
                 true = frames[frame.index].boxes
                 canvas = draw_boxes(canvas, true, [classes[label]] * len(true), GREEN)
-        tracks = [track for track in followed.get(frame.index, ()) if track.confirmed]
+        latest = followed.get(frame.index, latest)  # as it stands until the next look
+        tracks = [track for track in latest if track.confirmed]
         words = [f"{classes[track.label]} {track.score:.2f}" for track in tracks]
         canvas = draw_boxes(canvas, np.array([track.box for track in tracks]).reshape(-1, 4), words, ORANGE)
         yield frame.timestamp_s, canvas
@@ -245,32 +246,37 @@ def write_cases(out: Path, whole: Trial, setting: Setting, thresholds: Mapping[s
     return [write_case(out, n, case, whole, told[case.stretch], setting) for n, case in enumerate(bar, 1)]
 
 
-def tracking(whole: Trial) -> Values | None:
-    """HOTA, IDF1, MOTA and their parts, over all and by camera; None where no clip has true tracks."""
-    by_camera: dict[str, Any] = {}
-    for it in whole.tried:
-        if it.tracking is not None:
-            before = by_camera.get(it.take.camera)
-            by_camera[it.take.camera] = it.tracking if before is None else before + it.tracking
-    if not by_camera:
-        return None
-    counts = list(by_camera.values())
-    scores = {name: asdict(TrackScores.of(it)) for name, it in by_camera.items()}
-    return asdict(TrackScores.of(sum(counts[1:], counts[0]))) | {"camera": scores}
-
-
-def health(whole: Trial) -> list[Values]:
-    """What was found wrong with each stretch's camera."""
+def health(out: Path, whole: Trial) -> list[Values]:
+    """What was found wrong with each stretch's camera, each with a picture of before and then."""
     return [
         {
             "camera": it.take.camera,
             "footage": it.take.name,
             "clip": it.take.stretches[0].clip,
             "judged": it.judged,
-            "findings": [asdict(finding) for finding in it.findings],
+            "findings": [
+                asdict(finding) | {"picture": _before_after(out, f"{n}-{k}", it, finding)}
+                for k, finding in enumerate(it.findings)
+            ],
         }
-        for it in whole.tried
+        for n, it in enumerate(whole.tried, 1)
     ]
+
+
+def _before_after(out: Path, name: str, it: Tried, finding: HealthFinding) -> str:
+    """Write the camera as it was and as it is when a finding has begun; the file's name."""
+    looks = [*it.recording.before, *it.recording.looks]
+    then = _shown([look.timestamp_s for look in looks], finding.start_s + SETTLED_S)
+    pictures = [next(between(it.take.path, at, at)).rgb() for at in (looks[0].timestamp_s, then)]
+    file = f"health/{name}-{finding.kind.replace(' ', '-')}.jpg"
+    write_bytes(out / file, encode_jpeg(before_after(pictures[0], pictures[1]), QUALITY))
+    return file
+
+
+def drifts(whole: Trial, thresholds: NDArray[np.float64]) -> list[Values]:
+    """Whether the detector says something else in each stretch than before it, while the camera is sound."""
+    told = ((it, drifted(it, thresholds)) for it in whole.tried)
+    return [{"camera": it.take.camera, "footage": it.take.name} | asdict(found) for it, found in told]
 
 
 def watched(whole: Trial) -> list[Values]:
@@ -288,15 +294,17 @@ def watched(whole: Trial) -> list[Values]:
     ]
 
 
-def figures(whole: Trial, setting: Setting, left_out: Mapping[str, str]) -> Values:
-    """fieldtest.json, but for the cases."""
+def figures(out: Path, whole: Trial, setting: Setting, contract: Contract, left_out: Mapping[str, str]) -> Values:
+    """fieldtest.json, with the pictures that it names."""
     return {
         **field_figures.overall(whole.scored),
         "watched": watched(whole),
         "left_out": dict(left_out),
         "curve": field_figures.curve(curve(whole, setting)),
         "tracking": tracking(whole),
-        "health": health(whole),
+        "health": health(out, whole),
+        "drift": drifts(whole, np.array([contract.thresholds[name] for name in contract.classes])),
+        "cases": write_cases(out, whole, setting, contract.thresholds),
     }
 
 
@@ -337,8 +345,7 @@ def main(argv: list[str] | None = None) -> None:
     whole = trial(tried, setting, contract.thresholds)
     about = {"target": p.target, "artifact": contract.default, "weights": contract.weights}
     with whole_folder(args.out) as out:
-        values = about | figures(whole, setting, left_out)
-        values |= {"cases": write_cases(out, whole, setting, contract.thresholds)}
+        values = about | figures(out, whole, setting, contract, left_out)
         write_json(out / "fieldtest.json", values)
         write_bytes(out / "curve.csv", table(values["curve"]))
     summary("fieldtest", told_shortly(values))

@@ -169,7 +169,7 @@ def _cases(it: Figures) -> Iterator[Table]:
     )
     if rows:
         header = ("What", "Camera", "Class", "From, s", "To, s", "Score", "Clip")
-        yield Table("Missed events and false alarms", header, rows, it.origin)
+        yield Table("What was missed, false, and found", header, rows, it.origin)
 
 
 def _recall(it: Figures) -> Iterator[Chart]:

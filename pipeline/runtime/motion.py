@@ -35,7 +35,7 @@ class MotionParams:
     detect_fps: float = 5.0  # at most, on average, while something moves
     still_fps: float = 1.0  # at least, while what moves stays in its place
     floor_fps: float = 0.5  # at least, whatever moves: standing objects are not lost
-    settle_s: float = 1.0  # new motion is looked at as often as may be for this long
+    settle_s: float = 0.5  # new motion is looked at as often as may be for this long
     contrast: float = 12.0  # grey levels by which a pixel must leave its background
     noise: float = 4.0  # and so many times its usual deviation on top
     min_area: float = 0.001  # share of the picture that a region must cover

@@ -33,8 +33,8 @@ def open_source(
 
     Args:
         text: a file, a folder of pictures and clips, or an address of rtsp:// or rtsps://.
-        fps: at most so many frames a second; 0 for all. Of files that have many more, frames on which no other builds
-            are not even decoded, and have no number. Pictures of a folder count as so many a second, or as one.
+        fps: at most so many frames a second; 0 for all. Of files that have more, the others are not even decoded
+            where no frame builds on them. Pictures of a folder count as so many a second, or as one.
         paced: of files: as fast as a camera would give them, not as fast as they can be read.
         loop: of files: again from the start, for ever; time and numbers go on.
         on_gap: told of every time without frames.

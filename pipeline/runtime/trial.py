@@ -1,18 +1,20 @@
 """A trial on held-out footage: looked at as a camera would, judged in events, at one operating threshold or at many."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.drift import Drift, drift, frame_series
 from pipeline.core.errors import DataError
 from pipeline.core.event_truth import Segment, Truth, clipped, hours_watched, incidents
 from pipeline.core.events import Alarm, Point, Scored, operating_curve, score
 from pipeline.core.footage import Stretch
 from pipeline.core.params import FieldtestParams
-from pipeline.core.tracks import Identified, TrackCounts, count_tracks
+from pipeline.core.tracks import Identified, TrackCounts, TrackScores, count_tracks
 from pipeline.core.types import Detections
 from pipeline.runtime.alarms import GRACE_S, Event
 from pipeline.runtime.following import Follower, starts
@@ -20,7 +22,7 @@ from pipeline.runtime.frames import LazyFrame
 from pipeline.runtime.health import HealthFinding
 from pipeline.runtime.health_watch import HealthWatch
 from pipeline.runtime.motion import MotionParams
-from pipeline.runtime.recording import Recording, record, replay
+from pipeline.runtime.recording import Look, Recording, record, replay
 from pipeline.runtime.session import Session
 from pipeline.runtime.site import CameraRules, Site
 from pipeline.runtime.sources import open_source
@@ -110,16 +112,26 @@ def _tried(take: Take, stretch: Stretch, session: Session, setting: Setting) -> 
         return session.detect(frame.rgb()).above(floor)
 
     motion = MotionParams(detect_fps=p.detect_fps, floor_fps=p.floor_fps)
-    frames = between(take.path, stretch.start_s - p.reference_s, stretch.end_s)
+    frames = between(take.path, stretch.start_s - p.reference_s, stretch.end_s, p.detect_fps)
     follower = Follower(take.camera, setting.rules(take.camera), setting.classes, thresholds)
     recording = record(frames, detect, motion, follower, stretch.start_s, watch)
     counts = _tracking(take, stretch, detect, session) if take.tracks else None
     return Tried(take, recording, counts, tuple(last.values()), health.judges)
 
 
-def between(path: Path, start_s: float, end_s: float) -> Iterator[LazyFrame]:
-    """The frames of a clip from one moment to another. Raises DataError where it cannot be read so far."""
-    source = open_source(str(path))
+def between(path: Path, start_s: float, end_s: float, fps: float = 0) -> Iterator[LazyFrame]:
+    """The frames of a clip from one moment to another, both included.
+
+    Args:
+        path: of the clip.
+        start_s: of the first frame, at least.
+        end_s: of the last one, at most.
+        fps: so many a second at most, as `sightline watch` reads a source; 0 for all.
+
+    Raises:
+        DataError: the clip cannot be read so far.
+    """
+    source = open_source(str(path), fps=fps)
     try:
         for frame in source.frames():
             if frame.timestamp_s > end_s:
@@ -258,3 +270,39 @@ def _alarm(it: Event, shift_s: float) -> Alarm:
     return Alarm(
         it.camera, it.label, it.start_s + shift_s, end_s + shift_s, it.zone, it.confirmed_s + shift_s, it.score
     )
+
+
+def tracking(whole: Trial) -> dict[str, Any] | None:
+    """HOTA, IDF1, MOTA and their parts, over all and by camera; None where no clip has true tracks."""
+    by_camera: dict[str, TrackCounts] = {}
+    for it in whole.tried:
+        if it.tracking is not None:
+            before = by_camera.get(it.take.camera)
+            by_camera[it.take.camera] = it.tracking if before is None else before + it.tracking
+    if not by_camera:
+        return None
+    counts = list(by_camera.values())
+    scores = {name: asdict(TrackScores.of(it)) for name, it in by_camera.items()}
+    return asdict(TrackScores.of(sum(counts[1:], counts[0]))) | {"camera": scores}
+
+
+def drifted(it: Tried, thresholds: NDArray[np.float64]) -> Drift:
+    """What the detector reports in a stretch against the time before it, the times of the camera's faults left out.
+
+    Args:
+        it: the stretch.
+        thresholds: (C,) operating thresholds.
+    """
+    spans = [(finding.start_s, finding.end_s) for finding in it.findings]
+    before, after = (
+        {
+            name: series.without(spans)
+            for name, series in frame_series(_reported(looks, thresholds), it.recording.looks[0].size).items()
+        }
+        for looks in (it.recording.before, it.recording.looks)
+    )
+    return drift(before, after)
+
+
+def _reported(looks: Sequence[Look], thresholds: NDArray[np.float64]) -> list[tuple[float, Detections]]:
+    return [(look.timestamp_s, look.found.above(thresholds)) for look in looks if look.found is not None]

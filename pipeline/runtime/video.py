@@ -1,5 +1,6 @@
 """Frames of a video file: streamed, upright, in presentation time; what a broken file still holds is kept."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,7 +26,6 @@ SAFE = {
     "format_whitelist": "mov,matroska,webm,avi,mpegts,mpeg,asf,flv,mpegvideo,h264,hevc,m4v",
     "protocol_whitelist": "file",
 }
-AMPLE = 2.0  # times the frames that are asked for: so many that those on which no other builds may be left out
 DECLARING = {"mov", "matroska", "avi", "asf"}  # containers whose header states the duration
 TOLERANCE_S = 0.5  # a video may end this much before its stated end: tracks differ in length, edits are cut
 
@@ -59,7 +59,8 @@ def read_lazily(
         sampling: which frames.
         limits: on their sides (pixels) and megapixels.
         form: FFmpeg's name of the file's format; None finds it out, of those that `SAFE` names.
-        sparing: of `fps`: frames on which no other builds may be left out undecoded, so a tick's frame may come later.
+        sparing: of `fps`: frames that no tick takes and on which no other builds are not decoded; a frame's number then
+            follows from time and rate.
 
     Raises:
         DataError: as `key: details`, once all good frames are out: the file is no video, breaks off or is damaged.
@@ -124,7 +125,7 @@ class Clip:
         self._sent = 0  # packets, to the decoder
         self._failed = 0  # packets that gave no frame
         self._doubt: int | None = None  # number of the packet from which on frames may build on a damaged one
-        self._sparing = sparing and sampling.mode == "fps" and self._clock.rate >= AMPLE * sampling.fps
+        self._sparing = sparing and sampling.mode == "fps" and self._clock.rate > 0
         self._prepare()
 
     def _prepare(self) -> None:
@@ -135,8 +136,6 @@ class Clip:
         context.flags |= CodecFlags.copy_opaque  # a frame carries what its packet carried
         if self._sampling.mode == "keyframes":
             context.skip_frame = "NONKEY"
-        if self._sparing:
-            context.skip_frame = "NONREF"
         if defect := size_defect(context.width, context.height, self._limits):
             raise DataError(defect)
 
@@ -177,6 +176,8 @@ class Clip:
         for packet in self._packets():
             self._sent += 1
             packet.opaque = self._sent
+            if self._sparing:
+                self._stream.codec_context.skip_frame = "DEFAULT" if self._wanted(packet) else "NONREF"
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -184,6 +185,14 @@ class Clip:
                 self._doubt = self._sent if self._doubt is None else self._doubt
             else:
                 yield from frames
+
+    def _wanted(self, packet: Any) -> bool:
+        """Whether a packet's frame is the first at or after a tick; unknown before the first frame."""
+        at = None if packet.pts is None else self._clock.at(packet.pts * packet.time_base)
+        if at is None:
+            return True
+        before, now = (math.floor(t * self._sampling.fps + TICK) for t in (at - 1 / self._clock.rate, at))
+        return now > before
 
     def _packets(self) -> Iterator[Any]:
         """Packets of the video stream; the others only say how far the file goes."""
@@ -202,7 +211,7 @@ class Clip:
                 yield packet
 
     def _place(self, seconds: float) -> int:
-        if self._sampling.mode != "keyframes":
+        if self._sampling.mode != "keyframes" and not self._sparing:
             return self._index
         if not self._clock.rate:
             raise DataError("broken video: no frame rate, which keyframes need; set ingest.sampling.mode=all")
@@ -252,6 +261,10 @@ class _Clock:
             self._zero = raw - Fraction(self.seconds + self._step())
         self.seconds = float(raw - self._zero)
         return self.seconds
+
+    def at(self, raw: Fraction) -> float | None:
+        """Seconds that a moment of the stream has, as the clock stands; None before the first frame."""
+        return None if self._zero is None else float(raw - self._zero)
 
     def _step(self) -> float:
         if not self.rate:
