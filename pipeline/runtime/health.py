@@ -62,7 +62,10 @@ class _Vote:
 
 
 class HealthMonitor:
-    """Watches one camera. Give it every frame, or `None` where the source gives none; it takes what it needs."""
+    """Watches one camera.
+
+    Give it every frame, at least one a second, or `None` where the source gives none; it takes what it needs.
+    """
 
     def __init__(self, reference: Reference, p: HealthParams = HealthParams()) -> None:
         self._p = p
