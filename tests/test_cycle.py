@@ -27,7 +27,8 @@ SMALL = (
     *("robustness.frames=2", "robustness.severities=[3]", "robustness.patch.steps=2"),
     *("export.calibration_frames=8", "export.int8.frames=8", "export.int8.sensitivity=[4]"),
     "verify.latency_pictures=3",
-    *("fieldtest.path=cut", "fieldtest.reference_s=5", "fieldtest.curve=[0.5]", "fieldtest.cases=2", "fieldtest.min_event_s=0.1"),
+    *("fieldtest.path=cut", "fieldtest.reference_s=5", "fieldtest.curve=[0.5]", "fieldtest.cases=2"),
+    "fieldtest.min_event_s=0.1",
 )
 STAGES = (
     *("ingest", "annotate", "split", "augment", "train", "evaluate", "robustness", "export", "explain", "verify"),
