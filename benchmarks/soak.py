@@ -4,8 +4,8 @@
 
 The command runs in a process of its own, as people run it, on four clips of data/demo/clips at their own speed, with
 JSON lines and evidence going out. Its resident memory is read every second; flat means that after the warm-up (the
-first fifth, at most two minutes) it stays within 5 % of the median of the minute that follows. A camera was never blocked
-where the frames served and dropped are those that its clip gave in that time.
+first fifth, at most two minutes) it stays within 5 % of the median of the minute that follows. A camera was never
+blocked where the frames served and dropped are those that its clip gave in that time.
 
 `--broker` adds a real mosquitto that is killed for 30 s after a third of the time: every event and every frame of the
 JSON lines must have arrived at a subscriber at the end. `--rtsp` adds a real RTSP server that is killed for 30 s after

@@ -24,7 +24,7 @@ from pipeline.runtime.outlets import Outlet
 from pipeline.runtime.session import open_session
 from pipeline.runtime.site import Site
 from pipeline.runtime.watching import CameraPipeline, detector_of
-from pipeline.services.watching import opened
+from pipeline.services.watch_run import opened
 from tests.cameras import camera, needs_rtsp, write_stream
 from tests.watching import LIMIT_S, write_clip
 

@@ -25,6 +25,9 @@ from pipeline.core.types import Detections
 Floats = NDArray[np.float64]
 
 BATCH = 500  # permutations drawn at a time
+BINS = 12  # a block of the shortest length is cut into so many, to see how long a figure remembers itself
+FORGOTTEN = 0.1  # autocorrelation at which it has
+MEMORIES = 4  # a block lasts so many times as long
 
 
 class Change(StrEnum):
@@ -39,7 +42,7 @@ class Change(StrEnum):
 class DriftParams:
     """How two periods are compared."""
 
-    block_s: float = 60.0  # seconds of a block: longer than anything in view stays
+    block_s: float = 60.0  # seconds of a block at least; longer where a figure remembers itself for long
     min_blocks: int = 6  # in each period: of fewer there are too few permutations
     alpha: float = 0.05  # false alarms over all figures together
     delta: float = 0.33  # floor of Cliff's delta
@@ -72,6 +75,7 @@ class Shift:
     effect: float | None  # Cliff's delta, positive where the figure rose, or the distance of embeddings
     p: float | None  # after Holm's correction
     blocks: tuple[int, int]  # before and after
+    block_s: float  # seconds of one
     reason: str
 
 
@@ -128,25 +132,62 @@ class _Test:
     effect: float | None
     p: float | None
     blocks: tuple[int, int]
+    block_s: float
     embedding: bool
 
 
 def _tested(name: str, before: Series, after: Series, p: DriftParams) -> _Test:
     if before.values.shape[1:] != after.values.shape[1:]:
         raise DataError(f"drift: {name} has values of {before.values.shape[1:]} before, {after.values.shape[1:]} after")
-    first, second = (np.unique(np.floor(it.seconds / p.block_s), return_inverse=True) for it in (before, after))
+    block_s = max(p.block_s, MEMORIES * _memory((before, after), p.block_s / BINS))
+    first, second = (np.unique(_bins(it, block_s), return_inverse=True) for it in (before, after))
     blocks = len(first[0]), len(second[0])
     values = np.concatenate([before.values, after.values])
-    embedding = values.ndim == 2
+    statistic = _Distance if values.ndim == 2 else _Delta
     if min(blocks) < p.min_blocks:
-        return _Test(None, None, blocks, embedding)
+        return _Test(None, None, blocks, block_s, values.ndim == 2)
     block = np.concatenate([first[1], second[1] + blocks[0]])
-    statistic = _Distance(values, block) if embedding else _Delta(values, block)
-    return _permuted(statistic, blocks, p)
+    effect, share = _permuted(statistic(values, block), blocks, p)
+    return _Test(effect, share, blocks, block_s, values.ndim == 2)
 
 
-def _permuted(statistic: "_Delta | _Distance", blocks: tuple[int, int], p: DriftParams) -> _Test:
-    total, embedding = sum(blocks), isinstance(statistic, _Distance)
+def _bins(series: Series, length_s: float) -> NDArray[np.int64]:
+    """The span of time (N,) that each value falls into, from 0."""
+    start = series.seconds.min(initial=np.inf)
+    return np.asarray(np.floor((series.seconds - start) / length_s), np.int64)
+
+
+def _memory(periods: tuple[Series, Series], bin_s: float) -> float:
+    """Seconds after which a figure has forgotten itself: when the autocorrelation of its means over bins is small."""
+    parts = [_centred(it, bin_s) for it in periods if len(it.seconds)]
+    longest = max((len(known) for _, known in parts), default=0)
+    for lag in range(1, longest // 2):
+        if _covariance(parts, lag) < FORGOTTEN * _covariance(parts, 0):
+            return lag * bin_s
+    return longest / 2 * bin_s
+
+
+def _centred(series: Series, bin_s: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Means over bins (B, D), less their mean, and which bins (B,) hold anything."""
+    bins = _bins(series, bin_s)
+    count = np.bincount(bins)
+    sums = np.zeros((len(count), series.values.reshape(len(bins), -1).shape[1]))
+    np.add.at(sums, bins, series.values.reshape(len(bins), -1))
+    known = count > 0
+    sums[known] /= count[known, None]
+    sums[known] -= sums[known].mean(axis=0)
+    return sums, known
+
+
+def _covariance(parts: Sequence[tuple[Floats, NDArray[np.bool_]]], lag: int) -> float:
+    """Mean product of bins so far apart; empty bins count for nothing."""
+    pairs = sum(int((known[lag:] & known[: len(known) - lag]).sum()) for _, known in parts)
+    return sum(float((means[lag:] * means[: len(means) - lag]).sum()) for means, _ in parts) / max(pairs, 1)
+
+
+def _permuted(statistic: "_Delta | _Distance", blocks: tuple[int, int], p: DriftParams) -> tuple[float, float]:
+    """The effect, and how often chance gives one as large."""
+    total = sum(blocks)
     own = np.zeros((1, total), np.bool_)
     own[0, blocks[0] :] = True
     effect = float(statistic.of(own)[0])
@@ -158,9 +199,9 @@ def _permuted(statistic: "_Delta | _Distance", blocks: tuple[int, int], p: Drift
     chance = np.abs(np.concatenate(drawn))
     # the periods as they are count as one of the permutations (Phipson and Smyth 2010)
     share = (1 + int((chance >= abs(effect) - 1e-12).sum())) / (1 + p.permutations)
-    if embedding:  # a distance is never negative: what chance gives is taken off
+    if isinstance(statistic, _Distance):  # a distance is never negative: what chance gives is taken off
         effect = float(np.sqrt(max(effect**2 - float((chance**2).mean()), 0.0)))
-    return _Test(effect, share, blocks, embedding)
+    return effect, share
 
 
 class _Delta:
@@ -208,19 +249,24 @@ def _holm(values: Sequence[float]) -> list[float]:
 
 
 def _shift(name: str, it: _Test, p_value: float | None, p: DriftParams) -> Shift:
+    result, reason = _judged(it, p_value, p)
+    return Shift(name, result, it.effect, p_value, it.blocks, it.block_s, reason)
+
+
+def _judged(it: _Test, p_value: float | None, p: DriftParams) -> tuple[Change, str]:
     if it.effect is None or p_value is None:
-        few = f"{it.blocks[0]} and {it.blocks[1]} blocks of {p.block_s:g} s; {p.min_blocks} are needed in each period"
-        return Shift(name, Change.NOT_ASSESSABLE, None, None, it.blocks, few)
-    floor = p.distance if it.embedding else p.delta
-    measure = "distance" if it.embedding else "Cliff's delta"
+        few = (
+            f"{it.blocks[0]} and {it.blocks[1]} blocks of {it.block_s:.0f} s; {p.min_blocks} are needed in each period"
+        )
+        return Change.NOT_ASSESSABLE, few
+    floor, measure = (p.distance, "distance") if it.embedding else (p.delta, "Cliff's delta")
     figures = f"{measure} {it.effect:.2f}, p {p_value:.2g}"
     if p_value > p.alpha:
-        return Shift(name, Change.NONE, it.effect, p_value, it.blocks, f"may be chance: {figures}")
+        return Change.NONE, f"may be chance: {figures}"
     if abs(it.effect) < floor:
-        small = f"not chance, but small: {figures}, and less than {floor:g} does not count"
-        return Shift(name, Change.NONE, it.effect, p_value, it.blocks, small)
+        return Change.NONE, f"not chance, but small: {figures}, and less than {floor:g} does not count"
     way = "changed" if it.embedding else ("risen" if it.effect > 0 else "fallen")
-    return Shift(name, Change.DRIFT, it.effect, p_value, it.blocks, f"has {way}: {figures}")
+    return Change.DRIFT, f"has {way}: {figures}"
 
 
 def _concluded(shifts: tuple[Shift, ...]) -> Drift:

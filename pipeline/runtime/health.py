@@ -20,7 +20,7 @@ __all__ = ["HealthFinding", "HealthMonitor", "HealthParams", "Reference", "make_
 MEDIAN_OF = 5  # looks: who is at a place for less than half of them is not seen
 UNCHANGED = 0.05  # grey levels, mean difference: below what a sensor's noise leaves, whatever the encoder does
 UNCHANGED_LOOKS = 4  # so many looks like the same one: a picture that stands still, not chance
-BLACK, WHITE = 12, 235  # grey levels: below, nothing can be seen; above, light leaves the sensor no noise
+BLACK, WHITE = 12, 230  # grey levels: below, nothing can be seen; above, light leaves the sensor no noise
 FLAT = 1.5  # grey levels, standard deviation: a picture of nothing
 MOST = 0.8  # share of the looks in a window that must agree
 FEWEST = 5  # looks in a window
@@ -209,7 +209,7 @@ def _hidden(it: Signs) -> float:
 
 
 def _dark(it: Signs) -> float:
-    return _beyond(it.level, min(45.0, 0.4 * it.usual), 0.0) if it.high < 0.5 else 0.0
+    return _beyond(it.level, min(55.0, 0.42 * it.usual), 0.0) if it.high < 0.5 else 0.0
 
 
 def _bright(it: Signs) -> float:
@@ -236,15 +236,16 @@ def _covered(it: Signs) -> float:
 
 
 def _elsewhere(it: Signs) -> float:
-    return _beyond(it.lost, 0.45, 1.0)
+    return _beyond(it.lost, 0.35, 1.0)
 
 
 def _defocused(it: Signs) -> float:
-    return _beyond(it.sharp, 0.72, 0.1)
+    """What is coarse must be where it was: fine detail of another view does not match either."""
+    return _beyond(it.sharp, 0.72, 0.1) if it.lost < 0.25 else 0.0
 
 
 def _dirty(it: Signs) -> float:
-    return _beyond(it.smeared, 0.1, 0.6)
+    return _beyond(it.smeared, 0.12, 0.6)
 
 
 def _hidden_words(it: Signs) -> str:

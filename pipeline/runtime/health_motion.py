@@ -15,6 +15,7 @@ SMOOTH = 2.0  # pixels: of the phase correlation, for a motion falls between pix
 LIKELY = 3  # tilts that are tried to the exact place
 STEPS = 5  # to the exact place after a search
 FURTHEST = 1.0  # pixels: of one step
+NOTHING = 0.05  # pixels: not worth laying a picture anew
 OUTLIER = 25  # grey levels: a difference that no small motion makes
 
 
@@ -32,6 +33,8 @@ def gradients(picture: Luma) -> tuple[Field, Field]:
 def warped(picture: Luma, matrix: Matrix) -> Luma:
     """The picture laid over the reference; beyond its border it goes on as it ends."""
     size = picture.shape[1], picture.shape[0]
+    if np.abs((matrix - still()) @ (*size, 1.0)).max() < NOTHING and np.abs(matrix[:, 2]).max() < NOTHING:
+        return picture
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
@@ -46,7 +49,8 @@ class Follower:
     """Finds a reference in pictures."""
 
     def __init__(self, picture: Luma, stable: Field) -> None:
-        self._picture = picture
+        self._part = picture[::2, ::2].astype(np.float32)
+        self._level = np.float32(max(float(np.median(picture[::4, ::4])), 1.0))
         small = shrunk(picture, 2)
         self._size = small.shape[1], small.shape[0]
         self._window = np.asarray(cv2.createHanningWindow(self._size, cv2.CV_32F), np.float32)
@@ -82,9 +86,9 @@ class Follower:
             matrix: the motion so far.
             laid: the picture under it.
         """
-        part, reference = laid[::2, ::2].astype(np.float32), self._picture[::2, ::2].astype(np.float32)
-        gain = float(np.median(part[::2, ::2])) / max(float(np.median(reference[::2, ::2])), 1.0)
-        change = part - np.float32(gain) * reference
+        part = laid[::2, ::2].astype(np.float32)
+        gain = np.float32(np.median(laid[::4, ::4])) / self._level
+        change = part - gain * self._part
         change[(np.abs(change) > OUTLIER) | ~self._stable] = 0
         right, down, turn = self._inverse @ (self._slopes @ change.ravel()).astype(np.float64)
         far = max(float(np.hypot(right, down)), abs(turn) * laid.shape[1] / 2, FURTHEST) / FURTHEST

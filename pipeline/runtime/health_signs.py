@@ -32,7 +32,7 @@ FOUND = 0.25  # share of tiles that agree after a search: this is the reference,
 PATIENCE, LONGEST = 2, 16  # looks between two searches, which take as long as five looks; twice as many after each
 THIN, REACH = 6, 7  # grey levels, pixels: a line is so much brighter than its surroundings, and thinner
 LIKE = 12  # grey levels: surroundings are as they were
-SATURATED = 235  # grey levels: white of video
+SATURATED = 225  # grey levels: near the white of video, which is 235
 MARGIN = 6  # pixels at the border that a small motion may have brought into view
 
 
@@ -95,6 +95,7 @@ class Comparison:
 
     def __init__(self, reference: Reference) -> None:
         self._picture = reference.picture
+        self._divisor = np.maximum(reference.picture[::4, ::4], 1).astype(np.float32)
         small = shrunk(reference.picture, COARSE)
         stable = cv2.resize(reference.stable, small.shape[::-1], interpolation=cv2.INTER_AREA)
         self._fine = _Gradients(reference.picture, reference.stable, TILE)
@@ -113,11 +114,11 @@ class Comparison:
         coarse = _Compared(self._coarse, shrunk(laid, COARSE))
         height, width = luma.shape
         centre = self._matrix @ (width / 2, height / 2, 1) - (width / 2, height / 2)
-        best = float(np.quantile(fine.left[fine.seen], 0.75)) if fine.seen.any() else 1.0
+        best = _above(fine.left[fine.seen], 0.75)
         return Signs(
             level=float(luma.mean()),
             usual=self._usual,
-            bright=float((luma >= SATURATED).mean()),
+            bright=np.count_nonzero(luma >= SATURATED) / luma.size,
             high=_high(luma) / self._high,
             agree=fine.agree,
             shift=float(np.hypot(*centre)) / width,
@@ -151,8 +152,8 @@ class Comparison:
 
     def _lines(self, laid: Luma) -> float:
         """A white top-hat of what has changed (Serra, 1982), beyond what a shift of half a pixel does at an edge."""
-        ratio = laid[::4, ::4] / np.maximum(self._picture[::4, ::4], np.uint8(1))
-        change = cv2.addWeighted(laid, 1.0, self._picture, -float(np.median(ratio)), 128)
+        gain = _above((laid[::4, ::4] / self._divisor).ravel(), 0.5)
+        change = cv2.addWeighted(laid, 1.0, self._picture, -gain, 128)
         ground = np.asarray(cv2.morphologyEx(change, cv2.MORPH_OPEN, np.ones((REACH, REACH), np.uint8)), np.uint8)
         new = np.asarray(cv2.subtract(change, ground), np.uint8) > self._steep
         like = (ground >= 128 - LIKE) & (ground <= 128 + LIKE)
@@ -160,7 +161,13 @@ class Comparison:
 
 
 def _high(luma: Luma) -> float:
-    return float(np.quantile(luma[::4, ::4], 0.9))
+    return _above(luma[::4, ::4].ravel(), 0.9)
+
+
+def _above(values: NDArray[np.generic], share: float) -> float:
+    """The least value that exceeds this share of them, 1 where there is none: a quantile in a tenth of NumPy's time."""
+    place = int(share * (len(values) - 1))
+    return float(np.partition(values, place)[place]) if len(values) else 1.0
 
 
 def _steepness(reference: Reference) -> Luma:
@@ -186,6 +193,7 @@ class _Gradients:
         self.x, self.y = (part * self.stable for part in gradients(picture))
         self.energy = self.tiles(self.x * self.x + self.y * self.y)
         self.textured = self.energy > TEXTURE**2
+        self.rich = self.textured & (self.energy >= _above(self.energy[self.textured], 0.5))
 
     def tiles(self, values: Field) -> Field:
         """Means by tile."""
@@ -197,7 +205,7 @@ class _Compared:
 
     def __init__(self, reference: _Gradients, picture: Luma) -> None:
         x, y = gradients(picture)
-        self.energy, self.seen = reference.energy, reference.textured
+        self.seen, self.rich = reference.textured, reference.rich
         self.left = reference.tiles((x * x + y * y) * reference.stable) / np.maximum(reference.energy, 1e-3)
         self.slope = reference.tiles(x * reference.x + y * reference.y) / np.maximum(reference.energy, 1e-3)
         self.correlation = self.slope / np.sqrt(np.maximum(self.left, 1e-6))
@@ -210,6 +218,5 @@ class _Compared:
 
 def _sharpness(fine: _Compared, coarse: _Compared) -> float:
     """What the best quarter keeps of the richer half of the tiles, seen at the coarse scale: dirt leaves some sharp."""
-    used = fine.seen & coarse.seen & (coarse.correlation > SEEN)
-    used &= fine.energy >= np.median(fine.energy[fine.seen]) if fine.seen.any() else False
-    return float(np.quantile(fine.slope[used] / coarse.slope[used], 0.75)) if used.sum() >= ENOUGH else 1.0
+    used = fine.rich & coarse.seen & (coarse.correlation > SEEN)
+    return _above(fine.slope[used] / coarse.slope[used], 0.75) if used.sum() >= ENOUGH else 1.0

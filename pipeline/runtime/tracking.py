@@ -39,6 +39,8 @@ DRIFT = 0.2  # of these by themselves, in a second
 ACCELERATION = 0.7  # change of speed, heights a second, in a second
 FIRST_SPEED = 1.9  # of a new track, heights a second
 FADING_S = 3.0  # seconds in which a speed falls to 1/e by itself
+CLOSE_IOU, CLOSE_S = 0.4, 0.4  # the least IoU of looks at one moment, and the seconds in which it would fall to 0
+YOUNG_S = 0.4  # any track is searched for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,12 @@ class TrackerParams:
         ConfigError: a value is out of range.
     """
 
-    high_score: float | tuple[float, ...] = (
-        0.5  # from here on a detection may begin a track; one for all, or one a class
-    )
+    high_score: float | tuple[float, ...] = 0.5  # from here on a detection may begin a track; or one for each class
     low_score: float = 0.1  # from here on it may go on with one
     sure_score: float = 0.6  # from here on one detection makes a track more than a flicker
     confirm_hits: int = 2  # below it, so many do
-    min_iou: float = 0.2  # of a detection with where its track should be
-    max_age_s: float = 2.0  # a track ends after so long a search in vain
+    min_iou: float = 0.2  # of a detection with where its track should be; more where looks follow closely
+    max_age_s: float = 2.0  # a track ends after so long a search in vain; a younger one after its own age
     max_gap_s: float = 5.0  # nothing is known of what was there before so long a time without a look
 
     def __post_init__(self) -> None:
@@ -110,38 +110,39 @@ class Tracker:
         Raises:
             DataError: time goes back, or is no number.
         """
-        self._advance(timestamp_s)
+        gate = self._advance(timestamp_s)
         measured = _centred(found.boxes.astype(np.float64))
         high, low = self._high(found), found.scores >= self.p.low_score
         confirmed = self._info["confirmed"]
         detection, left = np.full(len(self._info), -1), np.ones(len(found), np.bool_)
         for tracks, detections in ((confirmed, high), (confirmed, low), (~confirmed, high)):
-            t, d = self._pairs(tracks & (detection < 0), detections & left, found)
+            t, d = self._pairs(tracks & (detection < 0), detections & left, found, gate)
             detection[t], left[d] = d, False
         seen = detection >= 0
         _correct(self._state, seen, measured[detection[seen]])
         self._note(seen, found, detection)
-        stays = self._now - self._info["missed_s"] < self.p.max_age_s
+        stays = self._now - self._info["missed_s"] < self._patience()
         self._info, self._state, seen = self._info[stays], self._state[stays], seen[stays]
         born = np.flatnonzero(high & left)
         self._begin(found, measured, born)
         return self._tracks(np.concatenate([seen, np.ones(len(born), np.bool_)]))
 
-    def _advance(self, timestamp_s: float) -> None:
-        """Moves all tracks to where they should be now."""
+    def _advance(self, timestamp_s: float) -> float:
+        """Moves all tracks to where they should be now; the least IoU with it follows from the time since."""
         if not (math.isfinite(timestamp_s) and timestamp_s >= self._now):
             raise DataError(f"tracker: time must not go back, got {timestamp_s} s after {self._now} s; reset it first")
         gap, self._now = timestamp_s - self._now, timestamp_s
         if gap > self.p.max_gap_s:
             self._info, self._state = self._info[:0], self._state[:0]
         _predict(self._state, min(gap, self.p.max_gap_s))
+        return max(self.p.min_iou, CLOSE_IOU * (1 - gap / CLOSE_S))
 
     def _high(self, found: Detections) -> Mask:
         """Which detections (N,) may begin a track."""
         high = np.asarray(self.p.high_score)
         return np.asarray(found.scores >= (high[found.labels] if high.ndim else high))
 
-    def _pairs(self, tracks: Mask, detections: Mask, found: Detections) -> tuple[Indices, Indices]:
+    def _pairs(self, tracks: Mask, detections: Mask, found: Detections, gate: float) -> tuple[Indices, Indices]:
         """Which of the tracks (T,) and the detections (N,) belong together: one round.
 
         Both are of one class and their IoU is not below the least; the sum of IoU is the largest that can be.
@@ -150,7 +151,7 @@ class Tracker:
         if not (rows.size and columns.size):
             return rows[:0], columns[:0]
         shared = iou(_corners(self._state[rows, 0]), found.boxes[columns])
-        shared[(self._info["label"][rows, None] != found.labels[columns]) | (shared < self.p.min_iou)] = 0
+        shared[(self._info["label"][rows, None] != found.labels[columns]) | (shared < gate)] = 0
         r, c = linear_sum_assignment(shared, maximize=True)
         good = shared[r, c] > 0
         return rows[r[good]], columns[c[good]]
@@ -163,6 +164,11 @@ class Tracker:
         info["hits"] += seen
         info["confirmed"] |= (info["hits"] >= self.p.confirm_hits) | (seen & (info["score"] >= self.p.sure_score))
         info["missed_s"] = np.where(seen, np.inf, np.minimum(info["missed_s"], self._now))
+
+    def _patience(self) -> Floats:
+        """Seconds (T,) for which each track is searched for: what was there for a moment is not missed for long."""
+        followed = self._info["last_s"] - self._info["first_s"]
+        return np.asarray(np.minimum(self.p.max_age_s, followed + YOUNG_S))
 
     def _begin(self, found: Detections, measured: Floats, born: Indices) -> None:
         new = np.zeros(len(born), INFO)

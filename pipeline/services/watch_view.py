@@ -93,9 +93,7 @@ class View:
         try:
             self._server = _Server((LOCAL, port), self)
         except (OSError, OverflowError) as error:
-            raise SightlineError(
-                f"the view cannot have {LOCAL}:{port}: {error}; give --web another port"
-            ) from None
+            raise SightlineError(f"the view cannot have {LOCAL}:{port}: {error}; give --web another port") from None
         self.address = f"http://{LOCAL}:{self._server.server_address[1]}/"
         threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="view", daemon=True).start()
 

@@ -8,6 +8,7 @@ from pipeline.vision.draw import MARGIN, Picture, caption
 
 WIDTH, TILE = 320, 20  # pixels: where change is looked for, and a side of a tile there
 COLOR = (255, 70, 0)
+DIMMED = 0.6  # of the light: what has not changed
 LEVEL = 12  # grey levels: a tile's mean has changed
 WEAKER, STRONGER = 0.4, 2.5  # share of its contrast: a tile's detail has gone, or come
 TEXTURE = 16  # grey levels squared (Sobel): detail that can go or come
@@ -17,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 
 def before_after(reference: Picture, suspicious: Picture, captions: tuple[str, str] = ("reference", "now")) -> Picture:
-    """Both pictures with captions below; on the second, what differs from the first is outlined.
+    """Both pictures with captions below; on the second, what differs from the first is framed, the rest dimmed.
 
     Args:
         reference: (H, W, 3) uint8 RGB.
@@ -64,9 +65,11 @@ def _detail(luma: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.floa
 
 
 def _outlined(picture: Picture, tiles: Mask) -> Picture:
-    canvas = picture.copy()
+    """The tiles framed; what is as it was stands back."""
     height, width = picture.shape[:2]
     mask = cv2.resize(tiles.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    share = np.where((mask > 0) | (not tiles.any()), 1.0, DIMMED)[..., None]
+    canvas = np.ascontiguousarray(picture * share, np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(canvas, outlines, -1, COLOR, max(2, round(min(height, width) / 150)))
     return canvas

@@ -1,6 +1,5 @@
 import argparse
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -12,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import ConfigError, DataError, SightlineError
-from pipeline.runtime.site import Site
-from pipeline.services.watching import cameras_of, opened, stopping, watch_arguments, watch_command
+from pipeline.services.watching import watch_arguments, watch_command
 from tests.watching import LIMIT_S, write_clip
 
 WriteExport = Callable[..., Path]
@@ -26,14 +24,6 @@ watch_arguments(parser)
 watch_command(parser.parse_args())
 print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
 """
-SITE = """
-version: 1
-rules: {classes: {person: {threshold: 0.3}}}
-cameras:
-  door: {source: door.mkv}
-  gate: {}
-  yard: {source: "rtsp://user:secret@192.0.2.7/main"}
-"""
 
 
 @pytest.fixture
@@ -45,13 +35,6 @@ def model(write_export: WriteExport, tmp_path: Path) -> Path:
 def clip(tmp_path: Path) -> Path:
     """Three seconds of ten frames, of which five are taken; the test model sees a person in all that is bright."""
     return write_clip(tmp_path / "door.mkv", range(30))
-
-
-@pytest.fixture
-def site() -> Site:
-    return Site.model_validate(
-        {"version": 1, "cameras": {"door": {"source": "a/door.mkv"}, "gate": {}, "yard": {"source": "rtsp://h/main"}}}
-    )
 
 
 def watch(*arguments: object) -> None:
@@ -122,60 +105,6 @@ def test_a_class_that_the_model_does_not_have_is_refused(model: Path, clip: Path
 
 
 @pytest.mark.parametrize(
-    ("given", "cameras"),
-    [
-        pytest.param([], {"door": "a/door.mkv", "yard": "rtsp://h/main"}, id="all of the site"),
-        pytest.param(["yard"], {"yard": "rtsp://h/main"}, id="a camera of the site"),
-        pytest.param(["rtsp://h/main"], {"yard": "rtsp://h/main"}, id="a source of the site"),
-        pytest.param(["clips/hall.mp4"], {"hall": "clips/hall.mp4"}, id="a file"),
-        pytest.param(["clips/gate.mp4"], {"gate": "clips/gate.mp4"}, id="a file for a camera without a source"),
-        pytest.param(["rtsp://u:p@h:554/live/ch1?x=p"], {"ch1": "rtsp://u:p@h:554/live/ch1?x=p"}, id="an address"),
-        pytest.param(["rtsp://u:p@h"], {"h": "rtsp://u:p@h"}, id="an address without a path"),
-        pytest.param(["rtsp://h/password=p4ss"], {"password": "rtsp://h/password=p4ss"}, id="a password in the path"),
-    ],
-)
-def test_cameras_are_named(given: list[str], cameras: dict[str, str], site: Site) -> None:
-    assert cameras_of(given, site) == cameras
-
-
-@pytest.mark.parametrize(
-    ("given", "match"),
-    [
-        pytest.param(["gate"], "cameras.gate has no source", id="no source"),
-        pytest.param(["a/hall.mp4", "b/hall.mp4"], "two sources would be the camera 'hall'", id="one name"),
-    ],
-)
-def test_cameras_that_cannot_be_named(given: list[str], match: str, site: Site) -> None:
-    with pytest.raises(DataError, match=match):
-        cameras_of(given, site)
-
-
-def test_nothing_to_watch_is_said() -> None:
-    with pytest.raises(DataError, match="nothing to watch"):
-        cameras_of([], Site.default(["person"]))
-
-
-@pytest.mark.parametrize("loop", [False, True])
-def test_a_looped_file_is_live(*, loop: bool, clip: Path) -> None:
-    assert opened(str(clip), lambda _: None, loop=loop).live == loop
-
-
-def test_a_signal_asks_to_stop_and_a_second_one_is_not_held_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with stopping() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.wait(LIMIT_S)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_time_asks_to_stop() -> None:
-    with stopping(0.01) as stop:
-        assert stop.wait(LIMIT_S)
-
-
-@pytest.mark.parametrize(
     "arguments", [["--duration", "0"], ["--duration", "nan"], ["--web", "-1"], ["--web", "65536"], ["--threads", "0"]]
 )
 def test_values_out_of_range_are_refused(arguments: list[str]) -> None:
@@ -235,3 +164,23 @@ def test_evidence_masks_people_unless_asked(
     assert record["masked"] == masked
     assert (tmp_path / "evidence/door" / record["clip"]).stat().st_size > 0
     assert "evidence: 1 clips written, 0 lost" in capsys.readouterr().out
+
+
+def test_other_commands_do_not_pay_for_it() -> None:
+    code = "import sys; import pipeline.services.watching; print({'av', 'onnxruntime', 'cv2'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_broker_that_is_not_there_costs_no_frame_and_is_said(
+    model: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("paho.mqtt", reason="MQTT needs paho-mqtt; pip install 'sightline[mqtt]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"mqtt://127.0.0.1:{free.getsockname()[1]}"
+        watch(clip, "--model", model, "--mqtt", address, "--jsonl", tmp_path / "out")
+    streams = capsys.readouterr()
+    assert "door: 15 frames" in streams.out
+    assert "messages could not be delivered before the end" in streams.err
+    assert [it["type"] for it in records(tmp_path / "out")].count("event") == 4

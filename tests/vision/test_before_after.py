@@ -25,6 +25,8 @@ def test_both_pictures_stand_side_by_side_and_the_new_thing_is_outlined() -> Non
     assert both.shape == (270 + STRIP, 2 * 480 + MARGIN, 3)
     assert np.array_equal(both[:270, :480], scene())
     assert outlined(both[:270, :480]) == 0
+    assert np.array_equal(both[130:170, 480 + MARGIN + 330 : 480 + MARGIN + 370], now[130:170, 330:370])
+    assert both[20:60, 480 + MARGIN + 20 : 480 + MARGIN + 60].mean() < 0.65 * now[20:60, 20:60].mean()  # dimmed
     marks = np.argwhere((both[:270, 480 + MARGIN :] == COLOR).all(axis=2))
     assert np.abs(marks.min(axis=0) - (100, 300)).max() <= 32  # a tile, and a line's width
     assert np.abs(marks.max(axis=0) - (200, 400)).max() <= 32
