@@ -343,7 +343,7 @@ def main(argv: list[str] | None = None) -> None:
     site.check(contract.classes, [take.camera for take in found])
     tried = tried_all(found, setting, left_out)
     whole = trial(tried, setting, contract.thresholds)
-    about = {"target": p.target, "artifact": contract.default, "weights": contract.weights}
+    about: Values = {"target": p.target, "artifact": contract.default, "weights": contract.weights}
     with whole_folder(args.out) as out:
         values = about | figures(out, whole, setting, contract, left_out)
         write_json(out / "fieldtest.json", values)

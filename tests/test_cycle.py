@@ -28,6 +28,7 @@ SMALL = (
     *("export.calibration_frames=8", "export.int8.frames=8", "export.int8.sensitivity=[4]"),
     "verify.latency_pictures=3",
     *("fieldtest.path=cut", "fieldtest.reference_s=5", "fieldtest.curve=[0.5]", "fieldtest.cases=2"),
+    "fieldtest.min_event_s=0.1",
 )
 STAGES = (
     *("ingest", "annotate", "split", "augment", "train", "evaluate", "robustness", "export", "explain", "verify"),
@@ -103,8 +104,8 @@ def test_every_stage_ran_and_left_its_evidence(turned: Path) -> None:
     assert (turned / "reports/index.html").stat().st_size > 10_000
     assert {"AP", "AP50"} <= json.loads((turned / "reports/evaluate/metrics.json").read_bytes()).keys()
     tried = json.loads((turned / "reports/fieldtest/fieldtest.json").read_bytes())
-    assert (tried["camera"].keys(), tried["left_out"]) == (set(CAMERAS), {})
-    assert tried["tracking"]["camera"].keys() == set(CAMERAS)
+    assert tried["camera"].keys() == tried["tracking"]["camera"].keys() == {"lot_b"}
+    assert "all its time is ignored" in tried["left_out"]["hall.mp4"]  # of a quarter of a second
 
 
 def test_a_second_run_does_nothing(turned: Path) -> None:

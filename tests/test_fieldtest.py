@@ -116,7 +116,7 @@ def seconds_of(path: Path) -> tuple[list[float], tuple[int, int]]:
     with av.open(str(path)) as container:
         (stream,) = container.streams.video
         assert (stream.codec.name, stream.pix_fmt) == ("h264", "yuv420p")
-        times = [float(frame.pts * frame.time_base) for frame in container.decode(stream)]
+        times = [frame.time or 0.0 for frame in container.decode(stream)]
         return times, (stream.width, stream.height)
 
 

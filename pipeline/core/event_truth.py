@@ -229,8 +229,9 @@ def hours_watched(truth: Truth, segments: Sequence[Segment]) -> dict[str, float]
             reached = max(reached, cut.end_s)
         if free <= TINY:
             raise DataError(
-                f"camera {camera}: all its time is ignored, so nothing of it can be judged; if an ignore region is "
-                "always there, exclude the place by a zone of the site and leave the region out of the truth"
+                f"camera {camera}: all its time is ignored, under ignore regions or in events too short to count, so "
+                "nothing of it can be judged; give longer footage, and where a region is always there, exclude the "
+                "place by a zone of the site and leave the region out of the truth"
             )
         hours[camera] = free / 3600
     return hours

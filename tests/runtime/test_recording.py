@@ -90,7 +90,8 @@ def test_a_replay_reports_what_the_scores_allow() -> None:
     it, _ = recorded(WALK, None)
     told = replay(it, "hall", RULES, CLASSES, THRESHOLDS)
     (event,) = [event for event in told.events if event.alarm]
-    assert (event.camera, event.label, event.score) == ("hall", "person", pytest.approx(0.9))
+    assert (event.camera, event.label) == ("hall", "person")
+    assert event.score == pytest.approx(0.9)
     assert (event.start_s, event.confirmed_s, event.end_s) == pytest.approx((3.0, 3.5, 6.9))
     assert len(told.tracks) == len(it.looks)
     assert [len(tracks) for tracks in told.tracks[30:70]] == [1] * 40
