@@ -12,7 +12,7 @@ from pipeline.core.errors import SightlineError
 from pipeline.runtime.watching import Observation, Sink
 
 DEPTH = 256  # observations that may wait
-PICTURES = 16  # of them with their pictures; a decoded frame of 1080p takes 3 MB
+PICTURES = 32  # of them with their pictures; a decoded frame of 1080p takes 3 MB
 
 
 @dataclass(frozen=True, slots=True)
