@@ -14,7 +14,6 @@ machine must be built for; and `gated` as it was on these clips.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -24,11 +23,14 @@ from pathlib import Path
 
 import cv2
 
+from pipeline.core.event_truth import incidents
 from pipeline.core.events import Alarm, Figures, TruthEvent, figures, score
+from pipeline.io.formats.events import read_events
+from pipeline.runtime.alarms import GRACE_S
 from pipeline.runtime.machine import this_machine
 from pipeline.runtime.motion import MotionParams
 from pipeline.runtime.session import open_session
-from pipeline.runtime.site import Site
+from pipeline.runtime.site import Rules, Site
 from pipeline.runtime.sources import open_source
 from pipeline.runtime.watching import PARTS, CameraPipeline, Detector, detector_of
 
@@ -80,14 +82,10 @@ def watch(clips: Sequence[Path], detector: Detector, motion: MotionParams | None
     return tally
 
 
-def truth_of(clips: Sequence[Path], folder: Path, classes: Sequence[str]) -> list[TruthEvent]:
-    """The events of the clips of classes that the model knows."""
-    return [
-        TruthEvent(path.stem, it["class"], it["enter_s"], it["leave_s"])
-        for path in clips
-        for it in json.loads((folder / f"{path.stem}.json").read_bytes())
-        if it["class"] in classes
-    ]
+def truth_of(clips: Sequence[Path], folder: Path, classes: Sequence[str]) -> tuple[TruthEvent, ...]:
+    """The events of the clips of classes that the model knows; one for all who are there at once, as alarms are."""
+    events = [event for path in clips for event in read_events(folder / f"{path.stem}.json") if event.label in classes]
+    return incidents(events, max(GRACE_S, Rules().cooldown_s))
 
 
 def judged(tally: Tally, events: Sequence[TruthEvent], cameras: Sequence[str]) -> Figures:
