@@ -248,6 +248,7 @@ def write_cases(out: Path, whole: Trial, setting: Setting, thresholds: Mapping[s
 
 def health(out: Path, whole: Trial) -> list[Values]:
     """What was found wrong with each stretch's camera, each with a picture of before and then."""
+    (out / "health").mkdir()
     return [
         {
             "camera": it.take.camera,

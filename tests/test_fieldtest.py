@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -352,6 +353,16 @@ def test_what_was_seen_of_the_camera_is_told(world: World) -> None:
     assert (it["camera"], it["clip"], it["judged"]) == ("gate", "gate", True)
     assert it["findings"]
     assert all(finding["start_s"] >= 14 for finding in it["findings"])
+    for finding in it["findings"]:
+        before, _, then = np.array_split(cv2.imread(str(world.root / "out" / finding["picture"])), [235, 245], axis=1)
+        assert then.mean() > before.mean() + 50  # what was dark has become bright
+
+
+def test_a_few_seconds_say_nothing_of_drift(world: World) -> None:
+    world.clip()
+    (it,) = world.run()["drift"]
+    assert (it["camera"], it["footage"], it["result"]) == ("gate", "gate.mp4", "not assessable")
+    assert {shift["figure"] for shift in it["shifts"]} == {"confidence", "box size", "count"}
 
 
 def test_a_model_that_does_not_run_is_no_fault_of_the_footage(world: World) -> None:

@@ -15,10 +15,18 @@ TRACKING = {
     "hota": 0.612, "deta": 0.58, "assa": 0.65, "loca": 0.9, "idf1": 0.7, "mota": 0.5, "switches": 3,
     "fragmentations": 4, "tracks": 12,
 }  # fmt: skip
-FINDING = {"kind": "defocused", "start_s": 31.5, "end_s": None, "severity": 0.42, "detail": "edges lost 60%"}
+FINDING = {
+    "kind": "defocused",
+    "start_s": 31.5,
+    "end_s": None,
+    "severity": 0.42,
+    "detail": "edges lost 60%",
+    "picture": "health/1-0-defocused.jpg",
+}
 NOTHING = overall(score([], [], {}, 1.0)) | {
     "target": "cpu", "artifact": "int8", "weights": "ef" * 32, "watched": [], "left_out": {},
-    "curve": curve(operating_curve([], {0.5: []}, {}, 1.0)), "tracking": None, "health": [], "cases": [],
+    "curve": curve(operating_curve([], {0.5: []}, {}, 1.0)), "tracking": None, "health": [], "drift": [],
+    "cases": [],
 }  # fmt: skip
 
 
@@ -42,6 +50,10 @@ def tried(camera: str) -> dict[str, Any]:
             {"camera": "gate", "footage": "gate.mp4", "clip": "gate", "judged": True, "findings": []},
             {"camera": "yard", "footage": "yard.mp4", "clip": "yard", "judged": False, "findings": []},
         ],
+        "drift": [
+            {"camera": camera, "footage": f"{camera}.mp4", "result": "drift", "reason": "confidence fell: delta -0.61"},
+            {"camera": "yard", "footage": "yard.mp4", "result": "not assessable", "reason": "1 block of 60 s"},
+        ],
         "cases": [
             case("missed", 1, 120.0, 130.0, None) | {"camera": camera, "footage": f"{camera}.mp4"},
             case("false alarm", 2, 1500.0, 1509.0, 0.9) | {"camera": camera, "footage": f"{camera}.mp4"},
@@ -56,12 +68,15 @@ def case(kind: str, number: int, start_s: float, end_s: float, score: float | No
 
 
 def write_clips(folder: Path, found: dict[str, Any]) -> None:
-    """A second of grey growing brighter as H.264 in MP4, and a still, for each case."""
-    (folder / "clips").mkdir(parents=True)
+    """A second of grey growing brighter as H.264 in MP4, and a still, for each case; a picture for each finding."""
+    still = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+    for name in ("clips", "health"):
+        (folder / name).mkdir(parents=True)
     for it in found["cases"]:
-        still = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1]
-        (folder / it["still"]).write_bytes(still.tobytes())
+        (folder / it["still"]).write_bytes(still)
         write_clip(folder / it["clip"])
+    for finding in (finding for it in found["health"] for finding in it["findings"]):
+        (folder / finding["picture"]).write_bytes(still)
 
 
 def write_clip(path: Path) -> None:

@@ -7,7 +7,21 @@ from pipeline.core.field_figures import GROUPS
 from pipeline.io import charts
 from pipeline.io.charts import Row
 from pipeline.io.documents import Figures, Folder
-from pipeline.io.page import Cell, Chart, Headline, Media, Section, Table, Video, embedded, figure, mark, number, text
+from pipeline.io.page import (
+    Cell,
+    Chart,
+    Headline,
+    Media,
+    Picture,
+    Section,
+    Table,
+    Video,
+    embedded,
+    figure,
+    mark,
+    number,
+    text,
+)
 
 QUESTION = "What would the operator have seen?"
 STAGE, FILE = "fieldtest", "fieldtest.json"
@@ -20,8 +34,8 @@ def field_test(found: Figures, reports: Folder) -> Section:
     """Events, alarms, delays, tracking and the camera's health, and clips of what went wrong."""
     if not found["hours"]:
         return Section(STAGE, "Field test", QUESTION, notes=(f"{NOTHING}. {_left_out(found)}",), source=found.origin)
-    tables = [_groups(found), *_tracking(found), *_health(found), _watched(found), *_cases(found)]
-    pictures: list[Media] = [*_recall(found), *_curve(found), *_clips(found, reports)]
+    tables = [_groups(found), *_tracking(found), *_health(found), *_drift(found), _watched(found), *_cases(found)]
+    pictures: list[Media] = [*_recall(found), *_curve(found), *_doubts(found, reports), *_clips(found, reports)]
     how = (
         "The artifact that ships looked at footage that no training has seen, as a camera would run it: motion decides "
         "when the detector looks, tracks become events, and an alarm is raised once an object has stayed."
@@ -136,6 +150,37 @@ def _camera(it: Mapping[str, Any]) -> list[tuple[Cell, ...]]:
         )
         for f in it["findings"]
     ]
+
+
+def _drift(it: Figures) -> Iterator[Table]:
+    """Whether the detector says something else than before, camera by camera."""
+    rows = tuple(
+        (
+            text(camera["camera"]),
+            text(camera["footage"]),
+            Cell(camera["result"], "quiet")
+            if camera["result"] == "not assessable"
+            else mark(camera["result"], good=camera["result"] == "no drift"),
+            text(camera["reason"]),
+        )
+        for camera in it["drift"]
+    )
+    yield Table(
+        "Drift of the detector, while the camera is sound", ("Camera", "Footage", "Result", "Why"), rows, it.origin
+    )
+
+
+def _doubts(it: Figures, reports: Folder) -> Iterator[Picture]:
+    for camera in it["health"]:
+        for found in camera["findings"]:
+            who = f"{camera['camera']}, {found['kind']} from {found['start_s']:.1f} s of {camera['footage']}"
+            yield Picture(
+                caption=f"Before and then: {who}",
+                alt=f"The camera as it was, and as it is, what has changed framed: {who}",
+                source=it.origin,
+                uri=embedded(reports.path_of(f"{STAGE}/{found['picture']}", STAGE)),
+                wide=True,
+            )
 
 
 def _watched(it: Figures) -> Table:

@@ -9,7 +9,7 @@ from pipeline.core.errors import DataError
 from pipeline.io.documents import Figures, Folder
 from pipeline.io.fieldtest_section import NOTHING as NOT_ASSESSABLE
 from pipeline.io.fieldtest_section import field_headline, field_test
-from pipeline.io.page import Chart, Section, Video
+from pipeline.io.page import Chart, Picture, Section, Video
 from tests.tried import NOTHING, tried, write_clips
 
 
@@ -69,6 +69,19 @@ def test_the_condition_of_the_cameras(tmp_path: Path) -> None:
     assert [row[2].kind for row in table.rows] == ["bad", "good", "quiet"]
 
 
+def test_a_finding_is_shown_before_and_then(tmp_path: Path) -> None:
+    (shown,) = [media for media in section(tmp_path).pictures if isinstance(media, Picture)]
+    assert shown.caption == "Before and then: lobby, defocused from 31.5 s of lobby.mp4"
+    assert shown.uri.startswith("data:image/jpeg;base64,")
+
+
+def test_drift_is_told_apart_from_the_cameras_condition(tmp_path: Path) -> None:
+    it = section(tmp_path)
+    assert rows(it, "Drift of the detector")[0] == ["lobby", "lobby.mp4", "drift", "confidence fell: delta -0.61"]
+    (table,) = [table for table in it.tables if table.caption.startswith("Drift")]
+    assert [row[2].kind for row in table.rows] == ["bad", "quiet"]
+
+
 def test_tracking_is_there_where_there_was_truth(tmp_path: Path) -> None:
     assert [row[0] for row in rows(section(tmp_path), "Tracking")] == ["all", "lobby"]
     assert not [table for table in section(tmp_path / "other", tracking=None).tables if "Tracking" in table.caption]
@@ -81,13 +94,13 @@ def test_each_case_has_a_clip_beside_the_page_and_a_still_in_it(tmp_path: Path) 
     assert clips[0].caption == "Missed: person, lobby (120.0 to 130.0 s of lobby.mp4)"
     assert clips[1].caption == "False alarm: person, lobby (1500.0 to 1509.0 s of lobby.mp4, score 0.90)"
     assert all(clip.poster.startswith("data:image/jpeg;base64,") for clip in clips)
-    assert [row[0] for row in rows(it, "Missed events and false alarms")] == ["missed", "false alarm"]
+    assert [row[0] for row in rows(it, "What was missed, false, and found")] == ["missed", "false alarm"]
 
 
 def test_without_a_case_there_is_no_clip(tmp_path: Path) -> None:
     it = section(tmp_path, cases=[])
     assert not [media for media in it.pictures if isinstance(media, Video)]
-    assert not [table for table in it.tables if table.caption.startswith("Missed events")]
+    assert not [table for table in it.tables if table.caption.startswith("What was missed")]
 
 
 def test_a_still_that_is_gone_names_the_stage(tmp_path: Path) -> None:
@@ -112,7 +125,7 @@ def test_footage_in_which_nothing_happens(tmp_path: Path) -> None:
     facts = dict(it.facts)
     assert (facts["Events found"], facts["Time to detect"]) == ("0 of 0 (not assessable)", "-")
     assert facts["False alarms an hour"] == "0.0 (0.0 to 14.8)"
-    assert it.pictures == ()
+    assert not [media for media in it.pictures if not isinstance(media, Picture)]
 
 
 @pytest.mark.parametrize(
