@@ -82,9 +82,9 @@ def test_what_is_not_certain_yet_asks_for_another_look(
 
 def test_an_unconfirmed_track_is_not_certain_however_short_the_duration() -> None:
     it = follower(person={"min_duration_s": 0.0})
-    it.step(found(0.6), 0.0, SIZE)  # below the score that is beyond doubt
+    it.step(found(0.55), 0.0, SIZE)  # below the score that is beyond doubt
     assert it.curious
-    it.step(found(0.6), 0.2, SIZE)
+    it.step(found(0.55), 0.2, SIZE)
     assert not it.curious
 
 
