@@ -3,9 +3,9 @@
 Tries the artifact that ships on held-out footage, as a camera would run it: motion gate, detector, tracker, alarms.
 Reads the clips, their events and tracks and the site's rules from --footage, the model from --export, and which
 stretches no training has seen from --frames, --annotations and --splits. Writes to --out: fieldtest.json (event recall,
-false alarms an hour and time to detect with exact intervals; tracking; camera health), curve.csv (missed against false
-alarms by operating threshold), and a clip and a still of missed events and alarms. Footage that is missing or
-too short is no failure: the report says what cannot be assessed.
+false alarms an hour and time to detect with exact intervals; tracking; camera health and drift), curve.csv (missed
+against false alarms by operating threshold), a clip and a still of missed events and alarms, and a picture of what was
+found wrong with a camera. Footage that is missing or too short is no failure: the report says what cannot be assessed.
 """
 
 import csv
