@@ -15,6 +15,7 @@ import yaml
 from pipeline import fieldtest
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.types import Split
+from pipeline.io.images import decode
 from tests.footage import (
     BOX,
     FPS,
@@ -354,7 +355,8 @@ def test_what_was_seen_of_the_camera_is_told(world: World) -> None:
     assert it["findings"]
     assert all(finding["start_s"] >= 14 for finding in it["findings"])
     for finding in it["findings"]:
-        before, _, then = np.array_split(decode((world.root / "out" / finding["picture"]).read_bytes()), [235, 245], axis=1)
+        picture = decode((world.root / "out" / finding["picture"]).read_bytes())
+        before, _, then = np.array_split(picture, [235, 245], axis=1)
         assert then.mean() > before.mean() + 50  # what was dark has become bright
 
 
