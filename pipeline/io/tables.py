@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import DataError
 from pipeline.core.types import Annotation, Assignment, Detections, Frame, LabelledFrame, Origin, Split
-from pipeline.io.files import whole
+from pipeline.core.writing import whole
 
 ATTRIBUTES = pa.map_(pa.string(), pa.string())
 FRAMES = pa.schema(

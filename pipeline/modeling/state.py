@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.core.errors import DataError
-from pipeline.io.files import whole
+from pipeline.core.writing import whole
 from pipeline.modeling.detector import Target
 
 Tensors = dict[str, Tensor]

@@ -1,10 +1,7 @@
 """Clips and stills that play anywhere: H.264 in MP4, JPEG; the same pictures give the same bytes."""
 
 import itertools
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
+from pipeline.core.writing import whole
 
 TICKS = 90_000  # a second; the clock of MPEG, in which the usual frame rates are whole numbers
 # x264's macroblock tree reads memory that no one wrote where a side is no multiple of 16: the same pictures would give
@@ -89,23 +87,6 @@ def from_jpeg(data: bytes) -> Image:
     if picture is None:
         raise DataError(f"{len(data)} bytes are no JPEG")
     return np.ascontiguousarray(picture[..., ::-1], np.uint8)
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; it takes its place, synced to disk, once the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _stream(container: Any, picture: Image, fps: float) -> Any:

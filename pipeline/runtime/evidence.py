@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.core.errors import SightlineError
+from pipeline.core.writing import whole
 from pipeline.runtime.alarms import Event
-from pipeline.runtime.clips import from_jpeg, to_jpeg, whole, write_still, write_timed_clip
+from pipeline.runtime.clips import from_jpeg, to_jpeg, write_still, write_timed_clip
 from pipeline.runtime.masking import masked
 from pipeline.runtime.metadata.scene import Clock, Observed, iso
 from pipeline.runtime.retention import enforce, name_of

@@ -9,7 +9,6 @@ from pipeline.io.files import (
     fresh_folder,
     read_json,
     sha256,
-    whole,
     whole_folder,
     write_bytes,
     write_json,
@@ -36,24 +35,10 @@ def test_a_file_appears_whole_with_its_folders(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def break_off(path: Path) -> None:
-    with whole(path) as temporary:
-        temporary.write_bytes(b"half")
-        raise DataError("in the middle")
-
-
 def break_off_folder(path: Path) -> None:
     with whole_folder(path) as folder:
         (folder / "half").write_bytes(b"")
         raise DataError("in the middle")
-
-
-def test_an_error_leaves_the_earlier_file(tmp_path: Path) -> None:
-    write_bytes(tmp_path / "a", b"before")
-    with pytest.raises(DataError, match="in the middle"):
-        break_off(tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == b"before"
-    assert names(tmp_path) == ["a"]
 
 
 def test_a_folder_takes_the_earlier_one_s_place(tmp_path: Path) -> None:
