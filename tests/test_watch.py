@@ -71,10 +71,9 @@ def test_four_clips_in_a_loop_lose_nothing_and_keep_their_memory(write_export: W
 
     status = watch.run(stop, tell, every_s=0.2)
     seconds = memory[-1][0]
-    due = (3.2, 5.0, 5.0, 4.9)  # frames a second that are taken of each
-    for it, rate in zip(status, due, strict=True):
+    for it in status:
         assert not it.problem
-        assert it.frames + it.dropped == pytest.approx(rate * seconds, abs=rate), it
+        assert it.frames + it.dropped == pytest.approx(5 * seconds, abs=5), it  # five a second are taken of each
     assert outlet.status().lost == outlet.status().failed == 0
     early = max(rss for at, rss in memory if at <= seconds / 2)
     assert memory[-1][1] <= 1.05 * early

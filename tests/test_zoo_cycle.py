@@ -107,7 +107,7 @@ def test_every_detector_goes_through_the_stages(
     found = json.loads((tmp_path / "verify/verify.json").read_bytes())["artifacts"]
     assert set(found) == {"cpu/fp32", "cpu/fp32-b1", "cpu/int8"}
     # After one epoch there may be nothing to find, and boxes may still be points: then AP and overlaps say nothing.
-    untrained = ("AP is not measured", "golden.npz")
+    untrained = ("AP is not measured", "golden.npz", "keeps")  # of an AP of a thousandth, a part is chance
     assert [it for it in found["cpu/fp32"]["reasons"] if not it.startswith(untrained)] == []
     assert found["cpu/fp32"]["heads"]["within"]
     assert not any("could not be loaded" in reason for it in found.values() for reason in it["reasons"])

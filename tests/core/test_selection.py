@@ -16,7 +16,7 @@ from pipeline.core.selection import (
 )
 from pipeline.core.types import Detections, Frame
 
-WEIGHTS = {"uncertainty": 1.0, "disagreement": 1.0, "weakness": 1.0, "rarity": 1.0, "suspicion": 1.0}
+WEIGHTS = {"uncertainty": 1.0, "disagreement": 1.0, "weakness": 1.0, "rarity": 1.0, "health": 1.0, "suspicion": 1.0}
 SECTION = {
     "budget": 9,
     "second_looks": 9,
