@@ -104,10 +104,13 @@ def test_every_detector_goes_through_the_stages(
     verify.main(
         arguments(**data, weights=weights, evaluation=evaluation, export=tmp_path / "export", out=tmp_path / "verify")
     )
-    found = json.loads((tmp_path / "verify/verify.json").read_bytes())["artifacts"]
+    verified = json.loads((tmp_path / "verify/verify.json").read_bytes())
+    found = verified["artifacts"]
     assert set(found) == {"cpu/fp32", "cpu/fp32-b1", "cpu/int8"}
     # After one epoch there may be nothing to find, and boxes may still be points: then AP and overlaps say nothing.
-    untrained = ("AP is not measured", "golden.npz", "keeps")  # of an AP of a thousandth, a part is chance
-    assert [it for it in found["cpu/fp32"]["reasons"] if not it.startswith(untrained)] == []
+    untrained = ["AP is not measured", "golden.npz"]
+    if verified["reference"].get("AP", 0.0) < 0.01:  # a hundredth of next to nothing is chance
+        untrained.append("keeps")
+    assert [it for it in found["cpu/fp32"]["reasons"] if not it.startswith(tuple(untrained))] == []
     assert found["cpu/fp32"]["heads"]["within"]
     assert not any("could not be loaded" in reason for it in found.values() for reason in it["reasons"])

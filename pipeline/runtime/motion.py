@@ -14,6 +14,7 @@ from pipeline.runtime.frames import Ticks
 Picture = NDArray[np.uint8]
 Boxes = NDArray[np.float32]  # (K, 4) xyxy, 0..1
 
+WIDTH = 160  # pixels of the picture in which the gate is made to look
 GRID = 4  # every fourth pixel both ways judges the exposure
 LIFT = np.float32(4)  # grey levels added to both pictures before they are divided, so that black is not noise
 GAIN = 0.5, 2.0  # a change of exposure beyond these is another scene

@@ -11,11 +11,9 @@ from pipeline.core.types import Detections
 from pipeline.runtime.alarms import Event
 from pipeline.runtime.following import Follower
 from pipeline.runtime.frames import LazyFrame
-from pipeline.runtime.motion import MotionGate, MotionParams
+from pipeline.runtime.motion import WIDTH, MotionGate, MotionParams
 from pipeline.runtime.site import CameraRules
 from pipeline.runtime.tracking import Track
-
-WIDTH = 160  # pixels of the picture in which the gate looks for motion
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,12 +18,11 @@ from pipeline.runtime.alarms import Event
 from pipeline.runtime.following import Follower
 from pipeline.runtime.frames import Gap, LazyFrame
 from pipeline.runtime.health import HealthFinding
-from pipeline.runtime.motion import Motion, MotionGate, MotionParams
+from pipeline.runtime.motion import WIDTH, Motion, MotionGate, MotionParams
 from pipeline.runtime.session import Session
 from pipeline.runtime.site import CameraRules
 from pipeline.runtime.tracking import Track, TrackerParams
 
-WIDTH = 160  # pixels of the picture in which the gate looks for motion
 PARTS = ("decode", "motion", "detection", "tracking")
 EVERY = Motion(moving=False, regions=np.zeros((0, 4), np.float32), detect=True)  # what is not known is not said
 
