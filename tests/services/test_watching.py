@@ -184,4 +184,5 @@ def test_a_broker_that_is_not_there_costs_no_frame_and_is_said(
     streams = capsys.readouterr()
     assert "door: 15 frames" in streams.out
     assert re.search(r"mqtt: .* closed, [1-9]\d* lost", streams.out)
+    assert "messages could not be delivered before the end" in streams.err
     assert [it["type"] for it in records(tmp_path / "out")].count("event") == 4
