@@ -1,8 +1,9 @@
 """Nano and small: single-shot, anchor-free detectors of dense convolutions, in the YOLO line.
 
 Dense 3x3 convolutions suit CPUs' matrix units and TensorRT better than depthwise ones. Three levels (strides 8, 16,
-32), a top-down and bottom-up neck (PAN, Liu et al., CVPR 2018), a decoupled head (YOLOX, Ge et al., 2021), task-aligned
-assignment (TOOD, Feng et al., ICCV 2021), binary cross-entropy towards the IoU-aware score, and GIoU for the boxes.
+32), pooled surroundings on the coarsest (SPPF of YOLOv5, after He et al., ECCV 2014), a top-down and bottom-up neck
+(PAN, Liu et al., CVPR 2018), a decoupled head (YOLOX, Ge et al., 2021), task-aligned assignment (TOOD, Feng et al.,
+ICCV 2021), binary cross-entropy towards the IoU-aware score, and GIoU for the boxes.
 """
 
 import math
@@ -19,7 +20,7 @@ from pipeline.modeling.assign import assign
 from pipeline.modeling.detector import Detector, Target
 
 STRIDES = (8, 16, 32)
-BOX_WEIGHT = 2.5
+BOX_WEIGHT = 5.0  # of the boxes' loss, beside the classes'
 PRIOR = 0.01  # chance of an object at a point before anything is learned (RetinaNet, Lin et al., ICCV 2017)
 
 
@@ -57,6 +58,23 @@ class Residual(nn.Module):
         return x + self.body(x)  # type: ignore[no-any-return]
 
 
+class SpatialPyramid(nn.Module):
+    """Every cell beside the maxima of the 5x5, 9x9 and 13x13 cells around it: more than its convolutions reach."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = conv(channels, channels // 2, 1)
+        self.pool = nn.MaxPool2d(5, 1, 2)
+        self.merge = conv(channels // 2 * 4, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape in and out."""
+        scales = [self.reduce(x)]
+        for _ in range(3):
+            scales.append(self.pool(scales[-1]))
+        return self.merge(torch.cat(scales, 1))  # type: ignore[no-any-return]
+
+
 class Backbone(nn.Module):
     """Features at strides 8, 16 and 32."""
 
@@ -69,6 +87,7 @@ class Backbone(nn.Module):
             nn.Sequential(conv(i, o, stride=2), *(Residual(o) for _ in range(depth)))
             for i, o in zip(inputs, levels, strict=False)
         )
+        self.surroundings = SpatialPyramid(levels[-1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) to three maps."""
@@ -77,7 +96,7 @@ class Backbone(nn.Module):
         for level in self.levels:
             x = level(x)
             maps.append(x)
-        return maps
+        return [*maps[:-1], self.surroundings(maps[-1])]
 
 
 class Neck(nn.Module):

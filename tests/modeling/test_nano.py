@@ -1,6 +1,7 @@
 import torch
+from torch.nn.functional import max_pool2d
 
-from pipeline.modeling.nano import STRIDES, Nano
+from pipeline.modeling.nano import STRIDES, Nano, SpatialPyramid
 
 
 def test_points_are_the_cells_centres() -> None:
@@ -26,3 +27,13 @@ def test_the_prior_keeps_an_untrained_detector_quiet() -> None:
     with torch.inference_mode():
         _, scores = model(torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8))
     assert 0.001 < float(scores.mean()) < 0.1
+
+
+def test_the_pyramid_pools_5_9_and_13_cells() -> None:
+    torch.manual_seed(0)
+    pyramid = SpatialPyramid(8).eval()
+    x = torch.randn(2, 8, 15, 20)
+    with torch.inference_mode():
+        reduced = pyramid.reduce(x)
+        side_by_side = [max_pool2d(reduced, side, 1, side // 2) for side in (1, 5, 9, 13)]
+        assert torch.equal(pyramid(x), pyramid.merge(torch.cat(side_by_side, 1)))
