@@ -88,8 +88,8 @@ def test_validation_is_coco_ap_of_the_split(box: list[float], score: float, ap50
 
 def test_what_is_written_loads_again(tmp_path: Path) -> None:
     weights = dict(build("nano", 2, (64, 64), "none").state_dict())
-    rows = [{"epoch": 1, "loss": 0.5}]
+    rows = [{"epoch": 1, "loss": 0.5, "val/AP": 0.25}]
     card = ModelCard(name="nano", classes=("person", "vehicle"), width=64, height=64)
-    write(tmp_path / "out", Trained(weights, weights, 1, 0.25, rows, 2.0), card, epochs=1)
+    write(tmp_path / "out", Trained(weights, weights, 1, rows, 2.0), card, epochs=1)
     assert load(tmp_path / "out").classes == 2
-    assert (tmp_path / "out/curves.jsonl").read_text() == '{"epoch": 1, "loss": 0.5}\n'
+    assert (tmp_path / "out/curves.jsonl").read_text() == '{"epoch": 1, "loss": 0.5, "val/AP": 0.25}\n'

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Self
 
 import numpy as np
@@ -31,7 +32,8 @@ from pipeline.modeling.state import (
 
 Validate = Callable[[Detector], dict[str, float]]
 OnEpoch = Callable[[dict[str, float], int], None]
-SCORE = "val/AP"  # what decides which weights are best
+SCORE = "val/AP"  # what decides which weights are best:
+TOGETHER = 3  # the mean of so many validations, since on a small split a single high one is luck
 AHEAD = 3  # batches drawn while a GPU works
 BAD_BATCH = "bad-batch.safetensors"  # the one on which the loss stopped being a number
 
@@ -43,9 +45,13 @@ class Trained:
     best: Tensors
     last: Tensors
     best_epoch: int
-    best_score: float
     rows: list[dict[str, float]]  # one an epoch: epoch, loss, its terms, lr, and val/* where validated
     seconds: float  # of training and validation, also before it was broken off
+
+    @property
+    def best_score(self) -> float:
+        """Validation AP of `best`."""
+        return self.rows[self.best_epoch - 1][SCORE]
 
 
 def fit(
@@ -57,8 +63,8 @@ def fit(
         model: fresh, or the same architecture as the state's.
         pictures: decoded training pictures.
         p: section `train`.
-        validate: figures of the averaged model on the validation split, the same on every rank; `val/AP` chooses the
-            best weights.
+        validate: figures of the averaged model on the validation split, the same on every rank; the mean of the last
+            three `val/AP` chooses the best weights.
         on_epoch: called with each epoch's row and number, for live tracking.
         state_path: where the state is kept between epochs; every rank reads it, the first writes it.
 
@@ -83,7 +89,12 @@ def fit(
             on_epoch(row, epoch + 1)
             if last or (p.patience and _without_gain(state) >= p.patience):
                 break
-    return Trained(state.best, state.average, state.best_epoch, state.best_score, state.rows, state.seconds)
+    return Trained(state.best, state.average, state.best_epoch, state.rows, state.seconds)
+
+
+def _standing(rows: list[dict[str, float]]) -> float:
+    """By which the weights of a validation are compared: its AP and those just before it, averaged."""
+    return fmean([row[SCORE] for row in rows if SCORE in row][-TOGETHER:])
 
 
 def _without_gain(state: State) -> int:
@@ -171,11 +182,13 @@ class Trainer:
     def advance(self, state: State, row: dict[str, float]) -> State:
         """The state after an epoch."""
         average = _copy(self.average)
-        better = SCORE in row and row[SCORE] > state.best_score
+        rows = [*state.rows, row]
+        standing = _standing(rows) if SCORE in row else state.best_score
+        better = standing > state.best_score
         return State(
             int(row["epoch"]),
-            [*state.rows, row],
-            row[SCORE] if better else state.best_score,
+            rows,
+            standing if better else state.best_score,
             int(row["epoch"]) if better else state.best_epoch,
             time.monotonic() - self.began,
             _copy(self.model),

@@ -71,7 +71,7 @@ def fit(model: HogSvm, pictures: Pictures, p: TrainParams, *, validate: Validate
         found.append({name: value.clone() for name, value in model.state_dict().items()})
         on_epoch(rows[-1], number + 1)
     best = max(range(len(rows)), key=lambda i: rows[i][SCORE])
-    return Trained(found[best], found[-1], best + 1, rows[best][SCORE], rows, time.monotonic() - began)
+    return Trained(found[best], found[-1], best + 1, rows, time.monotonic() - began)
 
 
 def _round(model: HogSvm, pictures: Pictures, p: TrainParams, number: int, held: list[Windows]) -> dict[str, float]:

@@ -28,7 +28,7 @@ class State:
 
     epoch: int  # epochs done
     rows: list[dict[str, float]]  # curves so far, one row an epoch
-    best_score: float  # validation AP of `best`, -1 before the first validation
+    best_score: float  # mean validation AP by which `best` is best, -1 before the first validation
     best_epoch: int
     seconds: float  # that it took so far
     weights: Tensors

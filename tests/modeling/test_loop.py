@@ -83,6 +83,19 @@ def test_the_best_weights_are_those_of_the_best_validation(squares: Pictures, tm
     assert [row["epoch"] for row in trained.rows if "val/AP" in row] == [2, 4]
 
 
+def test_a_single_high_validation_does_not_decide(squares: Pictures, tmp_path: Path) -> None:
+    scores = iter([0.1, 0.9, 0.2, 0.6, 0.7, 0.5])  # means of three: 0.1, 0.5, 0.4, 0.57, 0.5, 0.6
+    trained = fit(
+        build("nano", 2, (64, 64), "none"),
+        squares,
+        params(epochs=6, validate_every=1),
+        validate=lambda _: {"val/AP": next(scores)},
+        on_epoch=lambda *_: None,
+        state_path=tmp_path / "state",
+    )
+    assert (trained.best_epoch, trained.best_score) == (6, 0.5)
+
+
 def test_the_loss_falls(squares: Pictures, tmp_path: Path) -> None:
     rows = train(squares, tmp_path / "state", epochs=8).rows
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
