@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with section `train` of fifty steps."""
+    """A file with section `train` of fifty steps, at a rate at which rounding does not grow into other assignments."""
     monkeypatch.chdir(ROOT)  # what `python -m` looks in
     path = tmp_path / "params.yaml"
-    path.write_text(json.dumps({"train": PARAMS | {"epochs": 13}}))
+    slow = PARAMS["optimizer"] | {"lr": 0.0005}
+    path.write_text(json.dumps({"train": PARAMS | {"epochs": 13, "optimizer": slow}}))
     return path
 
 
