@@ -25,7 +25,8 @@ def losses(p: TrainParams, bad_batch: Path) -> list[float]:
     torch.manual_seed(0)
     trainer = Trainer(build("nano", 2, (64, 64), "none").double(), Squares(32), p, bad_batch)
     each = (terms["loss"] for epoch in count() for terms in trainer.each_step(epoch))
-    return [float(ranks.mean(torch.tensor(loss, device=trainer.where))) for loss in islice(each, STEPS)]
+    told = (torch.tensor(loss, dtype=torch.float64, device=trainer.where) for loss in islice(each, STEPS))
+    return [float(ranks.mean(loss)) for loss in told]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from pipeline.core.errors import SightlineError
 from pipeline.core.params import TrainParams
 from pipeline.modeling.detector import Detector, Target
 from pipeline.modeling.loader import Pictures
-from pipeline.modeling.loop import Trained, fit, learning_rate
+from pipeline.modeling.loop import Trained, Validate, fit, learning_rate
 from pipeline.modeling.nano import Nano
 from pipeline.modeling.state import load_tensors, read_state, write_state
 from pipeline.modeling.zoo import build
@@ -43,6 +43,11 @@ class Killed(BaseException):
     """What a kill looks like from inside: nothing after it runs."""
 
 
+def even(_: Detector) -> dict[str, float]:
+    """Every validation gives the same AP."""
+    return {"val/AP": 0.5}
+
+
 def train(pictures: Pictures, state: Path, kill_after: int | None = None, **changes: object) -> Trained:
     torch.manual_seed(0)
     model = build("nano", 2, (64, 64), "none")
@@ -51,10 +56,7 @@ def train(pictures: Pictures, state: Path, kill_after: int | None = None, **chan
         if epoch == kill_after:
             raise Killed
 
-    def validate(_: Detector) -> dict[str, float]:
-        return {"val/AP": 0.5}
-
-    return fit(model, pictures, params(**changes), validate=validate, on_epoch=on_epoch, state_path=state)
+    return fit(model, pictures, params(**changes), validate=even, on_epoch=on_epoch, state_path=state)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -85,14 +87,9 @@ def test_the_best_weights_are_those_of_the_best_validation(squares: Pictures, tm
 
 def test_a_single_high_validation_does_not_decide(squares: Pictures, tmp_path: Path) -> None:
     scores = iter([0.1, 0.9, 0.2, 0.6, 0.7, 0.5])  # means of three: 0.1, 0.5, 0.4, 0.57, 0.5, 0.6
-    trained = fit(
-        build("nano", 2, (64, 64), "none"),
-        squares,
-        params(epochs=6, validate_every=1),
-        validate=lambda _: {"val/AP": next(scores)},
-        on_epoch=lambda *_: None,
-        state_path=tmp_path / "state",
-    )
+    model = build("nano", 2, (64, 64), "none")
+    changes = {"epochs": 6, "validate_every": 1}
+    trained = fit_to(model, squares, tmp_path / "state", lambda _: {"val/AP": next(scores)}, **changes)
     assert (trained.best_epoch, trained.best_score) == (6, 0.5)
 
 
@@ -178,9 +175,8 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(squares: Pictures, tm
     torch.testing.assert_close(parts.last, whole.last)
 
 
-def fit_to(model: Detector, pictures: Pictures, state: Path, **changes: object) -> Trained:
-    p = params(**changes)
-    return fit(model, pictures, p, validate=lambda _: {"val/AP": 0.5}, on_epoch=lambda *_: None, state_path=state)
+def fit_to(model: Detector, pictures: Pictures, state: Path, validate: Validate = even, **changes: object) -> Trained:
+    return fit(model, pictures, params(**changes), validate=validate, on_epoch=lambda *_: None, state_path=state)
 
 
 class Random(Brightness):
