@@ -1,7 +1,7 @@
 """SSDLite with MobileNetV3-Large (Howard et al., ICCV 2019), torchvision's, behind the one interface."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import MobileNet_V3_Large_Weights
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
@@ -10,6 +10,7 @@ from pipeline.modeling.detector import Target
 from pipeline.modeling.torchvision_common import (
     CERTAIN,
     NEITHER,
+    Float32,
     TorchvisionDetector,
     decoded,
     matches,
@@ -27,6 +28,7 @@ class SsdLite(TorchvisionDetector):
 
     def __init__(self, classes: int, size: tuple[int, int], weights: str) -> None:
         net = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes + 1)
+        net.backbone.extra = nn.ModuleList(Float32(*block) for block in net.backbone.extra)
         origin = start(net.backbone, MobileNet_V3_Large_Weights.DEFAULT, weights, "features.0.")
         super().__init__(classes, size, net, net.anchor_generator)
         self.origin = origin

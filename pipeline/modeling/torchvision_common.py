@@ -5,6 +5,7 @@ its NMS are not: our letterbox comes before the network and our NMS after it, th
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -58,6 +59,37 @@ class TorchvisionDetector(Detector):
         """What the head of a one-stage network says of every anchor (B, A, ...), float32."""
         said = self.net.head(list(self.maps(images).values()))
         return {name: value.float() for name, value in said.items()}
+
+
+class Float32(nn.Sequential):
+    """Layers that compute in float32 under autocast, too.
+
+    oneDNN's bf16 convolutions with a stride are wrong where a map is one pixel wide (like pytorch/pytorch#169688): the
+    gradient of the kernel's columns that see only padding is whatever the memory held before. So the coarsest maps,
+    which cost next to nothing, stay in float32.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """What the layers make of maps (B, D, h, w), float32."""
+        with _float32(maps):
+            found: Tensor = super().forward(maps.float())  # type: ignore[no-untyped-call]  # torch's own lacks types
+        return found
+
+
+class CoarseLevels(LastLevelP6P7):  # type: ignore[misc]  # torchvision has no types
+    """P6 and P7 in float32; see `Float32`."""
+
+    def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+        """The pyramid's levels (B, D, h, w) and names, with the two coarser ones behind them."""
+        with _float32(p[-1]):
+            (_, p6, p7), names = super().forward([p[-1].float()], [c[-1].float()], names)
+        return [*p, p6, p7], names
+
+
+def _float32(maps: Tensor) -> AbstractContextManager[object]:
+    """No autocast on the maps' device; nothing at all where there is none, as in an export."""
+    where = maps.device.type
+    return torch.autocast(where, enabled=False) if torch.is_autocast_enabled(where) else nullcontext()
 
 
 def grid(backbone: nn.Module, generator: Any, size: tuple[int, int]) -> tuple[Tensor, list[int]]:
@@ -120,7 +152,7 @@ def pyramid(name: str, weights: str) -> tuple[nn.Module, str]:
     Raises:
         SightlineError: pretrained weights are wanted and cannot be had.
     """
-    shared = {"weights": None, "norm_layer": nn.BatchNorm2d, "extra_blocks": LastLevelP6P7(WIDTH, WIDTH)}
+    shared = {"weights": None, "norm_layer": nn.BatchNorm2d, "extra_blocks": CoarseLevels(WIDTH, WIDTH)}
     if name == "mobilenet":
         large = "mobilenet_v3_large"  # returned are the first block of strides 8 and 16, and the last layer
         net = mobilenet_backbone(backbone_name=large, fpn=True, trainable_layers=6, returned_layers=[2, 3, 5], **shared)

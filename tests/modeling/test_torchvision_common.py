@@ -141,6 +141,38 @@ def test_half_precision_moves_the_loss_little(name: str) -> None:
         assert float(half[term]) == pytest.approx(float(plain[term]), rel=0.2, abs=0.02)
 
 
+def soil(*sizes: int) -> None:
+    """Leave large numbers in memory that the next tensors of so many values are likely to get."""
+    _ = [torch.full((size,), 1e30) for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("ssdlite", "net.backbone.extra.1.1.0"),
+        ("retinanet", "net.backbone.fpn.extra_blocks.p7"),
+        ("fcos", "net.backbone.fpn.extra_blocks.p7"),
+    ],
+)
+def test_half_precision_learns_from_maps_one_pixel_wide(name: str, layer: str) -> None:
+    """Two of the three columns of these kernels see only padding, whatever the memory held before."""
+    torch.manual_seed(0)
+    model = build(name, 2, (64, 96), "none").train()
+    weight = model.get_parameter(f"{layer}.weight")
+    images, columns = torch.randint(0, 256, (3, 3, 96, 64), dtype=torch.uint8), []
+    for _ in range(5):
+        model.zero_grad()
+        soil(weight.numel(), 2 * weight.numel(), 9 * len(weight))
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = torch.stack(list(model.loss(images, OBJECTS).values())).sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own lacks types
+        assert weight.grad is not None
+        columns.append(weight.grad.abs().amax((0, 1, 2)))
+    found = torch.stack(columns)
+    assert torch.all(found[:, [0, 2]] == 0)
+    assert torch.all(found[:, 1] > 0)
+
+
 @pytest.mark.parametrize("dynamic", [True, False], ids=["any batch", "one picture"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_graph_gives_the_same_candidates(name: str, *, dynamic: bool) -> None:
