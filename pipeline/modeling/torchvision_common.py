@@ -5,7 +5,6 @@ its NMS are not: our letterbox comes before the network and our NMS after it, th
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -71,7 +70,7 @@ class Float32(nn.Sequential):
 
     def forward(self, maps: Tensor) -> Tensor:
         """What the layers make of maps (B, D, h, w), float32."""
-        with _float32(maps):
+        with torch.autocast(maps.device.type, enabled=False):
             found: Tensor = super().forward(maps.float())  # type: ignore[no-untyped-call]  # torch's own lacks types
         return found
 
@@ -81,15 +80,9 @@ class CoarseLevels(LastLevelP6P7):  # type: ignore[misc]  # torchvision has no t
 
     def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
         """The pyramid's levels (B, D, h, w) and names, with the two coarser ones behind them."""
-        with _float32(p[-1]):
+        with torch.autocast(p[-1].device.type, enabled=False):
             (_, p6, p7), names = super().forward([p[-1].float()], [c[-1].float()], names)
         return [*p, p6, p7], names
-
-
-def _float32(maps: Tensor) -> AbstractContextManager[object]:
-    """No autocast on the maps' device; nothing at all where there is none, as in an export."""
-    where = maps.device.type
-    return torch.autocast(where, enabled=False) if torch.is_autocast_enabled(where) else nullcontext()
 
 
 def grid(backbone: nn.Module, generator: Any, size: tuple[int, int]) -> tuple[Tensor, list[int]]:
