@@ -13,12 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.core.agreement import Agreement, agreement, consensus
 from pipeline.core.annotators import Share, by_annotator, shares
 from pipeline.core.errors import DataError
 from pipeline.core.params import AnnotateParams, DataParams
+from pipeline.core.progress import progress
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.statistics import MIN_CLUSTERS, bootstrap_mean
 from pipeline.core.types import Annotation, Frame, LabelledFrame
@@ -75,7 +74,7 @@ def label(
     chosen = place(tasks, frames, p, tally, video=data.format == "video", stored=stored)
     labelled = [
         _labelled(frame, chosen[frame.frame_id], data, p, tally)
-        for frame in tqdm(frames, desc="annotate", unit="frame", disable=None)
+        for frame in progress(frames, desc="annotate", unit="frame")
         if frame.usable and frame.frame_id in chosen
     ]
     return labelled, tally

@@ -19,12 +19,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.core.boxes import area
 from pipeline.core.errors import DataError
 from pipeline.core.parallel import map_ordered
 from pipeline.core.params import AugmentParams, ComputeParams, DataParams, InputParams
+from pipeline.core.progress import progress
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Frame, Split, Truth
 from pipeline.io.files import sha256, whole_folder, write_bytes, write_json
@@ -178,7 +178,7 @@ def write(results: Iterable[Made], frames: int, shown: set[int], out: Path, sett
     operations: Counter[str] = Counter()
     objects: Counter[int] = Counter()
     with TrainingWriter(out, frames * each, settings.size, p.shard_frames) as writer:
-        for number, made in enumerate(tqdm(results, "augment", frames * each, unit=" pictures")):
+        for number, made in enumerate(progress(results, desc="augment", total=frames * each, unit=" pictures")):
             writer.write(made.example)
             operations.update(made.operations)
             objects.update(made.example.labels[~made.example.ignore].tolist())

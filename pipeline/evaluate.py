@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.core import groups as by
 from pipeline.core.diagnosis import Diagnosis, diagnose, knots_of, meanings
@@ -30,6 +29,7 @@ from pipeline.core.matching import Floats, Matched, Overlaps, confusions, match,
 from pipeline.core.metrics import RECALLS, coco_precision
 from pipeline.core.operating import choose, hits_of
 from pipeline.core.params import DataParams, EvaluateParams, InputParams
+from pipeline.core.progress import progress
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.suspects import Suspect, issue_report, suspects
 from pipeline.core.types import Frame, Sample, Split
@@ -285,8 +285,8 @@ def detect(args: Namespace, split: Split, p: EvaluateParams) -> Sample:
     frames, truths = labelled(args.frames, args.annotations, args.splits, split, classes)
     items = pictures(args.frames, [frame.frame_id for frame in frames])
     found = predict(args.weights, items, target=(size.width, size.height), rule=rule_of(p), batch_size=p.batch_size)
-    progress = tqdm(found, desc=f"evaluate {split}", total=len(frames), unit="frame")
-    return Sample(frames, truths, tuple(detections for _, detections in progress), classes)
+    shown = progress(found, desc=f"evaluate {split}", total=len(frames), unit="frame")
+    return Sample(frames, truths, tuple(detections for _, detections in shown), classes)
 
 
 def headline(values: Mapping[str, Any]) -> str:

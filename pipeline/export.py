@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
-from tqdm import tqdm
 
 from pipeline.core.calibration_set import calibration_set, fingerprint, spread
 from pipeline.core.errors import DataError
 from pipeline.core.params import EvaluateParams, ExportParams
+from pipeline.core.progress import progress
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Frame, Split
 from pipeline.io.files import file_sha256, read_json, whole_folder, write_json
@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> None:
     it = material(model, data, draft, p)
     with whole_folder(args.out) as root:
         made = {}
-        for target in tqdm(p.targets, desc="export", unit="target"):
+        for target in progress(p.targets, desc="export", unit="target"):
             made[target] = write_target(root / target, target, it, common, fingerprint(chosen))
             write_golden(root / target, shown[: p.golden_frames])
         contracts: dict[str, Contract] = {target: contract for target, (contract, _) in made.items()}

@@ -23,7 +23,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.core import field_figures
 from pipeline.core.errors import DataError
@@ -32,6 +31,7 @@ from pipeline.core.events import Mark, TruthEvent
 from pipeline.core.footage import held_out
 from pipeline.core.parallel import map_ordered
 from pipeline.core.params import ComputeParams, FieldtestParams
+from pipeline.core.progress import progress
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.tracks import Identified
 from pipeline.core.types import Annotation, Frame
@@ -242,7 +242,7 @@ def write_cases(out: Path, whole: Trial, setting: Setting, thresholds: Mapping[s
         for i, it in enumerate(whole.tried)
         if any(case.stretch == i for case in chosen)
     }
-    bar = tqdm(chosen, desc="fieldtest: clips", unit="clip", disable=None)
+    bar = progress(chosen, desc="fieldtest: clips", unit="clip")
     return [write_case(out, n, case, whole, told[case.stretch], setting) for n, case in enumerate(bar, 1)]
 
 
@@ -323,7 +323,7 @@ def tried_all(found: Sequence[Take], setting: Setting, left_out: dict[str, str])
     workers = ComputeParams.load("compute").workers
     results = map_ordered(partial(attempt, setting=setting), found, workers)
     tried: list[Tried] = []
-    for take, result in zip(found, tqdm(results, "fieldtest", len(found), unit="clip", disable=None), strict=True):
+    for take, result in zip(found, progress(results, desc="fieldtest", total=len(found), unit="clip"), strict=True):
         if isinstance(result, str):
             left_out[take.name] = result
         else:

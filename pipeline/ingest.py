@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.core.errors import DataError
 from pipeline.core.parallel import map_ordered
 from pipeline.core.params import ComputeParams, DataParams, IngestParams
+from pipeline.core.progress import progress
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Frame
 from pipeline.io.files import sha256, whole_folder, write_json
@@ -292,7 +292,7 @@ def ingest(source: Path, out: Path, p: IngestParams, *, is_video: bool, workers:
 def _shown(results: Iterable[tuple[Task, list[Found]]], tasks: Sequence[Task]) -> Iterator[tuple[Task, list[Found]]]:
     """The results, with a progress bar."""
     total = sum(task.size for task in tasks)
-    with tqdm(total=total, desc="ingest", unit="B", unit_scale=True) as bar:
+    with progress(total=total, desc="ingest", unit="B", unit_scale=True) as bar:
         frames = 0
         for task, rows in results:
             yield task, rows

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.core.config import PARAMS
 from pipeline.core.errors import DataError
 from pipeline.core.matching import match
 from pipeline.core.parallel import map_ahead
 from pipeline.core.params import ComputeParams, DataParams, EvaluateParams, InputParams, RobustnessParams
+from pipeline.core.progress import progress
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Detections, Frame, Split, Truth
 from pipeline.io.coco_eval import coco_scores
@@ -367,9 +367,9 @@ def main(argv: list[str] | None = None) -> None:
         raise DataError(f"{args.splits}: the benchmark split holds no frame; leave it a share in split.fractions")
     model = on_device(load(args.weights), device())
     total = len(benchmark.frames) * len(ways)
-    progress = tqdm(shown(args.frames, benchmark, ways, s), desc="robustness", total=total, unit="frame")
+    frames = progress(shown(args.frames, benchmark, ways, s), desc="robustness", total=total, unit="frame")
     with shared_cores():
-        results = detect(model, progress, s)
+        results = detect(model, frames, s)
     measured = score(results, classes)
     at = thresholds(args.operating, classes)
     samples = read_sample(args, Split.VAL, classes), benchmark

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.core.footage import Doubt, doubt, doubts_of
 from pipeline.core.label_quality import Issue, label_issues
 from pipeline.core.matching import Floats
 from pipeline.core.params import DataParams, EvaluateParams, InputParams, SelectParams, SplitParams
 from pipeline.core.partition import partition, spans
+from pipeline.core.progress import progress
 from pipeline.core.selection import (
     Pick,
     choose,
@@ -130,7 +130,7 @@ def detect(args: Namespace, pool: Pool) -> list[View]:
         rule=rule_of(p),
         batch_size=p.batch_size,
     )
-    return list(tqdm(found, desc="select", total=len(ids), unit="frame"))
+    return list(progress(found, desc="select", total=len(ids), unit="frame"))
 
 
 def judge(

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.core.bootstrap import levels
 from pipeline.core.drops import ap_interval, recall_drop
@@ -23,6 +22,7 @@ from pipeline.core.errors import DataError, SightlineError
 from pipeline.core.groups import Evidence, Group, every_group
 from pipeline.core.matching import Overlaps, match, match_overlaps, overlaps
 from pipeline.core.params import DataParams, EvaluateParams, VerifyParams
+from pipeline.core.progress import progress
 from pipeline.core.stage import run, stage_arguments, summary
 from pipeline.core.types import Detections, Sample, Split, Truth
 from pipeline.io.coco_eval import coco_scores
@@ -213,8 +213,8 @@ def precision_of(session: Session) -> str:
 def measure(session: Session, images: Iterator[tuple[str, Image]], reference: Reference, p: VerifyParams) -> Values:
     """All figures of one artifact but its times."""
     frames = len(reference.sample.frames)
-    progress = tqdm(images, desc=f"verify {session.contract.target}/{session.artifact}", total=frames, unit="frame")
-    found = [session.detect(image) for _, image in progress]
+    told = f"verify {session.contract.target}/{session.artifact}"
+    found = [session.detect(image) for _, image in progress(images, desc=told, total=frames, unit="frame")]
     return {
         **accuracy(found, reference),
         "agreement": agreement(found, reference),
@@ -402,7 +402,7 @@ def all_times(args: Namespace, contracts: Mapping[str, Contract], reference: Ref
     encoded = encoded_frames(args.frames, reference, min(p.latency_pictures, 32))
     told: Values = {}
     for target, contract in contracts.items():
-        for name in tqdm(contract.artifacts, desc=f"latency {target}", unit="artifact"):
+        for name in progress(contract.artifacts, desc=f"latency {target}", unit="artifact"):
             try:
                 told[f"{target}/{name}"] = times(args.export / target, name, encoded, p)
             except SightlineError as error:

@@ -12,10 +12,10 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pipeline.core.errors import SightlineError
 from pipeline.core.params import OptimizerParams, TrainParams
+from pipeline.core.progress import progress
 from pipeline.modeling import ranks
 from pipeline.modeling.detector import Detector, Target
 from pipeline.modeling.device import autocast, device, keep_memory, on_device, resolve_precision
@@ -76,16 +76,16 @@ def fit(
         raise SightlineError("train: the training set holds no picture; see the split's summary")
     trainer = Trainer(model, pictures, p, state_path.with_name(BAD_BATCH))
     state = trainer.start(state_path)
-    with _Progress(p, trainer.steps, state.rows) as progress:
+    with _Bar(p, trainer.steps, state.rows) as bar:
         for epoch in range(state.epoch, p.epochs):
-            row = trainer.epoch(epoch, progress)
+            row = trainer.epoch(epoch, bar)
             last = epoch + 1 == p.epochs or trainer.late()
             if last or (epoch + 1) % p.validate_every == 0:
                 row |= validate(trainer.average)
             state = trainer.advance(state, row)
             if ranks.rank() == 0 and (last or (epoch + 1) % p.checkpoint_every == 0):
                 write_state(state_path, state)
-            progress.done(row)
+            bar.done(row)
             on_epoch(row, epoch + 1)
             if last or (p.patience and _without_gain(state) >= p.patience):
                 break
@@ -102,13 +102,14 @@ def _without_gain(state: State) -> int:
     return sum(SCORE in row and row["epoch"] > state.best_epoch for row in state.rows)
 
 
-class _Progress:
-    """One bar over the whole training: the epoch's loss, the latest validation AP, images per second, time left."""
+class _Bar:
+    """One over the whole training: pictures, time left, pictures a second, the epoch's loss, the latest AP."""
 
     def __init__(self, p: TrainParams, steps: int, rows: list[dict[str, float]]) -> None:
         self.epochs, self.batch_size = p.epochs, p.batch_size
-        done = len(rows) * steps
-        self.bar = tqdm(total=p.epochs * steps, initial=done, unit="batch", disable=ranks.rank() > 0)
+        epoch = steps * p.batch_size
+        total, done = p.epochs * epoch, len(rows) * epoch
+        self.bar = progress(total=total, initial=done, unit=" pictures", disable=ranks.rank() > 0)
         self.latest: dict[str, str] = {}
         for row in rows:
             self.done(row)
@@ -121,10 +122,9 @@ class _Progress:
 
     def step(self, epoch: int, loss: float) -> None:
         """One more batch of an epoch (from 0), whose mean loss so far is `loss`."""
-        rate = (self.bar.format_dict["rate"] or 0.0) * self.batch_size
         self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}", refresh=False)
-        self.bar.set_postfix({"loss": f"{loss:.3f}", **self.latest, "img/s": f"{rate:.0f}"}, refresh=False)
-        self.bar.update()
+        self.bar.set_postfix({"loss": f"{loss:.3f}", **self.latest}, refresh=False)
+        self.bar.update(self.batch_size)
 
     def done(self, row: dict[str, float]) -> None:
         """An epoch is over."""
@@ -161,7 +161,7 @@ class Trainer:
         restore_optimizer(self.optimizer, state.optimizer)
         return state
 
-    def epoch(self, epoch: int, progress: _Progress) -> dict[str, float]:
+    def epoch(self, epoch: int, bar: _Bar) -> dict[str, float]:
         """Train one epoch (from 0) and return its row of the curves."""
         self.model.train()
         torch.manual_seed(_seed(self.p.seed, epoch, ranks.rank()))  # of what a loss draws by chance
@@ -169,7 +169,7 @@ class Trainer:
         for step, terms in enumerate(self.each_step(epoch), start=1):
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0.0) + value
-            progress.step(epoch, totals["loss"] / step)
+            bar.step(epoch, totals["loss"] / step)
         means = ranks.mean(torch.tensor(list(totals.values()), dtype=torch.float64, device=self.where)) / self.steps
         row = dict(zip(totals, means.tolist(), strict=True))
         return {"epoch": epoch + 1, **row, "lr": self.optimizer.param_groups[0]["lr"]}
@@ -310,8 +310,8 @@ def learning_rate(p: TrainParams, step: int, steps: int) -> float:
     warmup = max(1, round(p.warmup_epochs * steps))
     if step < warmup:
         return p.optimizer.lr * (step + 1) / warmup
-    progress = (step - warmup) / max(1, p.epochs * steps - warmup)
-    return p.optimizer.lr * (p.min_lr_ratio + (1 - p.min_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2)
+    share = (step - warmup) / max(1, p.epochs * steps - warmup)
+    return p.optimizer.lr * (p.min_lr_ratio + (1 - p.min_lr_ratio) * (1 + math.cos(math.pi * share)) / 2)
 
 
 def _optimizer(model: Detector, p: OptimizerParams) -> torch.optim.Optimizer:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from pipeline.core.errors import SightlineError
 from pipeline.core.params import TrainParams
+from pipeline.core.progress import progress
 from pipeline.modeling import ranks
 from pipeline.modeling.detector import Target
 from pipeline.modeling.hog_svm import AREA, FAR, KERNEL, NEAR, TEMPLATES, HogSvm, flat, shape_of
@@ -65,7 +66,7 @@ def fit(model: HogSvm, pictures: Pictures, p: TrainParams, *, validate: Validate
     held = [Windows() for _ in model.sizes]
     rows: list[dict[str, float]] = []
     found: list[dict[str, Tensor]] = []
-    for number in range(min(p.epochs, ROUNDS)):
+    for number in progress(range(min(p.epochs, ROUNDS)), desc="train", unit=" rounds"):
         row = _round(model.eval(), pictures, p, number, held)
         rows.append(row | validate(model))
         found.append({name: value.clone() for name, value in model.state_dict().items()})

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.core.errors import DataError
 from pipeline.core.params import SamplingParams, UsableParams
+from pipeline.core.progress import progress
 from pipeline.core.stage import summary
 from pipeline.core.types import Detections
 from pipeline.io.files import write_bytes, write_json
@@ -106,7 +106,7 @@ def _looked_at(
     """What the model finds, picture by picture; those to look at are drawn on the way, one in memory at a time."""
     contract = session.contract
     thresholds = np.array([contract.thresholds[name] for name in contract.classes])
-    bar = tqdm(desc="predict", unit=" pictures", disable=None)
+    bar = progress(desc="predict", unit=" pictures")
     for name, path in files:
         try:
             for shot in shots(name, path, args.fps):

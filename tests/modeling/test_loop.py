@@ -241,8 +241,9 @@ def test_learning_rate(step: int, rate: float) -> None:
 
 
 def test_the_bar_tells_loss_ap_speed_and_time_left(
-    squares: Pictures, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    squares: Pictures, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pipeline.core.progress.LOG_SECONDS", 0.0)
     train(squares, tmp_path / "state")
     last = capsys.readouterr().err.strip().rpartition("\r")[2]
-    assert re.search(r"epoch 4/4: 100%.*16/16 \[\d\d:\d\d<00:00.*loss=\d+\.\d+, AP=0\.500, img/s=\d+", last)
+    assert re.search(r"epoch 4/4: 100%.*128/128 \[\d\d:\d\d<00:00, .*pictures/s, loss=\d+\.\d+, AP=0\.500", last)

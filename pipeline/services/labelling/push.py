@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.core.errors import DataError
 from pipeline.core.params import LabellingParams
+from pipeline.core.progress import progress
 from pipeline.core.types import Detections, Frame
 from pipeline.io.formats.pre_annotation import file_name, frame_data, key_of, prediction
 from pipeline.io.images import decode
@@ -126,13 +126,13 @@ def push(
     def prepare(batch: Sequence[Item]) -> list[Json]:
         return _tasks(batch, serve, proposer, check, p)
 
-    with tqdm(total=len(missing), desc="push", unit="task", disable=None) as progress, ThreadPoolExecutor(1) as pool:
+    with progress(total=len(missing), desc="push", unit="task") as bar, ThreadPoolExecutor(1) as pool:
         ahead = [pool.submit(prepare, missing[i : i + p.batch]) for i in range(0, len(missing), p.batch)]
         try:
             for future in ahead:
                 tasks = future.result()
                 _send(server, project, tasks)
-                progress.update(len(tasks))
+                bar.update(len(tasks))
         finally:
             for future in ahead:
                 future.cancel()

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.core.params import LabellingParams
+from pipeline.core.progress import progress
 from pipeline.io.formats.pre_annotation import key_of, rectangle
 from pipeline.services.label_studio import Server
 from pipeline.services.labelling.push import Check, push
@@ -41,7 +40,7 @@ def review(
     push(server, p, [items[key] for key in by_frame if key in items])
     tasks = {key_of(task["data"]): task for task in server.tasks(project, "id", "data")}
     marked = 0
-    for key, found in tqdm(by_frame.items(), desc="review", unit="task", disable=None):
+    for key, found in progress(by_frame.items(), desc="review", unit="task"):
         task, note = tasks[key], "; ".join(map(_note, found))
         if task["data"].get(REVIEW) == note:
             continue

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.core.errors import DataError, SightlineError
 from pipeline.core.params import LabellingParams
+from pipeline.core.progress import progress
 from pipeline.io.files import file_sha256, read_json, sha256, whole_folder, write_bytes, write_json
 from pipeline.services.label_studio import Project, Server
 
@@ -108,12 +107,12 @@ def _kept(snapshot: Path, before: Mapping[str, Mapping[str, str]], parts: Mappin
 def _fetch(server: Server, project: Project, parts: Mapping[str, Part], folder: Path) -> dict[str, str]:
     hashes = {}
     total = sum(len(ids) for ids, _ in parts.values())
-    with tqdm(total=total, desc="pull", unit="task", disable=None) as progress:
+    with progress(total=total, desc="pull", unit="task") as bar:
         for name, (ids, _) in parts.items():
             data = server.export(project, ids)
             write_bytes(folder / name, data)
             hashes[name] = sha256(data)
-            progress.update(len(ids))
+            bar.update(len(ids))
     return hashes
 
 
