@@ -4,8 +4,9 @@
     python ultralytics_driver.py train SET --side 320 --batch 16 --minutes 10
 
 SET is a YOLO data set with set.yaml; for `train` it has a folder `test` of pictures. Ultralytics' own recipe is used as
-it comes, but on all cores, of which it would leave one idle; nothing is downloaded and nothing reported. The last line on stdout is a JSON object: of `speed` the images a
-second of training steps, loader included; of `train` the epochs, the minutes, and the detections in each test picture.
+it comes, but on all cores, of which it would leave one idle; nothing is downloaded and nothing reported. The last line
+on stdout is a JSON object: of `speed` the images a second of training steps, loader included; of `train` the epochs,
+the minutes, and the detections in each test picture.
 """
 
 import argparse
