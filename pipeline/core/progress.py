@@ -1,4 +1,4 @@
-"""How far long work has got: a bar that moves in a terminal, one line every half minute in a log."""
+"""How far long work has got: a bar that moves in a terminal; in a log its state every half minute."""
 
 import sys
 from collections.abc import Iterable
